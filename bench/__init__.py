@@ -1,0 +1,1 @@
+"""Benchmarks: what the engine costs beside a program that has none; run by `python -m bench`."""

@@ -1,0 +1,55 @@
+"""monolite: durable actors in one SQLite file.
+
+`core` is pure (no clock, thread or I/O), `store` keeps rows, `host` runs both. What a program
+needs is here; everything else is importable, and may change.
+"""
+
+from monolite import errors
+from monolite.core.attempt import AttemptInfo, attempt
+from monolite.core.call import Call
+from monolite.core.channel import Signal, View
+from monolite.core.context import Current, current, now, random, uuid4
+from monolite.core.definition import Activity, Workflow, activity, step, workflow
+from monolite.core.duration import Duration
+from monolite.core.entry import Accepted
+from monolite.core.failure import register_exception
+from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.retry import Retry
+from monolite.errors import MonoliteError
+from monolite.host.client import Client
+from monolite.host.runtime import Runtime
+from monolite.host.spawning import spawn
+
+Entry = HistoryEntry
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Accepted",
+    "Activity",
+    "AttemptInfo",
+    "Call",
+    "Client",
+    "Current",
+    "Duration",
+    "Entry",
+    "Handle",
+    "Info",
+    "MonoliteError",
+    "Retry",
+    "Runtime",
+    "Signal",
+    "View",
+    "Workflow",
+    "activity",
+    "attempt",
+    "current",
+    "errors",
+    "now",
+    "random",
+    "register_exception",
+    "spawn",
+    "step",
+    "uuid4",
+    "workflow",
+]

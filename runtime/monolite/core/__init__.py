@@ -1,0 +1,1 @@
+"""The pure core: no clock, randomness, thread, I/O or SQL. Journal entries in, commands out."""

@@ -1,0 +1,79 @@
+"""Admission: whether a new run or a message is taken, decided in one place for every sender."""
+
+from __future__ import annotations
+
+import enum
+
+from monolite.core.entry import Accepted, Run
+from monolite.errors import AlreadyExists, Misused
+
+ID_CHARS_MAX = 512
+CONFLICTS = ("attach", "reject", "restart")
+
+
+class Admission(enum.Enum):
+    """What to do with a spawn."""
+
+    CREATE = "create"
+    ATTACH = "attach"
+    RESTART = "restart"
+
+
+def admit(existing: Run | None, id: str, name: str, id_conflict: str) -> Admission:
+    """Decide on a spawn of workflow `name` as `id`, given the newest run of that id.
+
+    "attach" joins the run that exists, whether open or ended, if it is of the same workflow;
+    "reject" raises AlreadyExists; "restart" terminates it if it is open and starts anew.
+    """
+    if existing is None:
+        return Admission.CREATE
+    if id_conflict == "restart":
+        return Admission.RESTART
+    if id_conflict == "attach" and existing.name == name:
+        return Admission.ATTACH
+    why = (
+        f"it runs {existing.name!r}, not {name!r}"
+        if existing.name != name
+        else "id_conflict='reject' asked not to join it"
+    )
+    msg = (
+        f"a run with id {id!r} exists ({existing.status}) and {why}; choose another id, "
+        "or pass id_conflict='attach' or 'restart'"
+    )
+    raise AlreadyExists(msg)
+
+
+def receive(run: Run, *, duplicate: bool) -> Accepted:
+    """Decide on a message to a run that exists."""
+    if duplicate:
+        return Accepted(accepted=True, reason="duplicate")
+    if run.ended:
+        return Accepted(accepted=False, reason=f"the run has {_ended_words(run.status)}")
+    return Accepted(accepted=True)
+
+
+def _ended_words(status: str) -> str:
+    return status if status in ("completed", "failed") else f"been {status}"
+
+
+def check_id(id: str, noun: str = "id") -> str:
+    """Return `id` if it can name a run or a message; raise Misused saying what is wrong."""
+    problem = None
+    if not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        problem = f"must be text, not {type(id).__name__}"
+    elif not id or len(id) > ID_CHARS_MAX:
+        problem = f"must have 1 to {ID_CHARS_MAX} characters, it has {len(id)}"
+    elif not id.isprintable():
+        problem = "must be printable text without control characters"
+    if problem is not None:
+        msg = f"{noun} {id!r:.100} {problem}"
+        raise Misused(msg)
+    return id
+
+
+def check_conflict(id_conflict: str) -> str:
+    """Return `id_conflict` if it is one of the three words; raise Misused if not."""
+    if id_conflict not in CONFLICTS:
+        msg = f"id_conflict={id_conflict!r} is none of {', '.join(map(repr, CONFLICTS))}"
+        raise Misused(msg)
+    return id_conflict

@@ -1,0 +1,138 @@
+"""Calls: a definition with its arguments and options, as a value that can be awaited."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Coroutine, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import msgspec
+
+from monolite.core.duration import Duration, seconds
+from monolite.core.loop import running_loop
+from monolite.core.retry import Retry, as_retry
+from monolite.errors import Misused
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from monolite.core.definition import Definition
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be said of one call beside its arguments; None: the definition's own."""
+
+    timeout_s: float | None = None
+    retry: Retry | None = None
+    name: str | None = None
+    at_most_once: bool = False
+    run_in: str = "thread"
+
+
+class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
+    """One call of a definition. Nothing runs until it is awaited or spawned.
+
+    It is a coroutine: `gather`, `TaskGroup.create_task`, `wait_for` and anyio's `start_soon`
+    take it as it is, and one that is dropped un-awaited warns.
+
+    Awaited in a workflow it is a durable step; outside any runtime it just runs the function.
+    """
+
+    __slots__ = ("_iterator", "_used", "args", "definition", "kwargs", "opts")
+
+    def __init__(
+        self,
+        definition: Definition[R_co],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        opts: Options,
+    ) -> None:
+        self._used = False
+        self._iterator: Iterator[Any] | None = None
+        self.definition = definition
+        self.args = args
+        self.kwargs = kwargs
+        self.opts = opts
+
+    @property
+    def name(self) -> str:
+        """The name under which the call is journaled."""
+        return self.opts.name or self.definition.name
+
+    def options(
+        self,
+        *,
+        timeout: Duration | None = None,
+        retry: Retry | int | bool | None = None,
+        name: str | None = None,
+        at_most_once: bool | None = None,
+    ) -> Call[R_co]:
+        """Return a copy of this call with other options; what is not given stays.
+
+        `timeout` limits each attempt (a Duration); `retry` is a Retry, a number of attempts or
+        False; `name` is the name it is journaled under.
+        """
+        self._used = True
+        changes: dict[str, Any] = {
+            "timeout_s": None if timeout is None else seconds(timeout, name="timeout"),
+            "retry": None if retry is None else as_retry(retry),
+            "name": name,
+            "at_most_once": at_most_once,
+        }
+        given = {field: value for field, value in changes.items() if value is not None}
+        opts = msgspec.structs.replace(self.opts, **given)
+        return Call(self.definition, self.args, self.kwargs, opts)
+
+    def claim(self, use: str) -> Call[R_co]:
+        """Mark the call as used, so that it neither warns nor is used twice."""
+        if self._used:
+            msg = f"{self!r} was already awaited or spawned; make a new call to {use}"
+            raise Misused(msg)
+        self._used = True
+        return self
+
+    def __await__(self) -> Generator[Any, Any, R_co]:
+        self.claim("await it again")
+        loop = running_loop()
+        if loop is not None:
+            return cast("Any", loop.owner).perform(self)
+        return self.definition.bare(self).__await__()
+
+    def send(self, value: Any) -> Any:
+        if self._iterator is None:
+            self._iterator = self.__await__()
+        return cast("Any", self._iterator).send(value)
+
+    def throw(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+        /,
+    ) -> Any:
+        if self._iterator is None:
+            # As for a coroutine that never started: the exception ends it.
+            self._used = True
+            error = typ if isinstance(typ, BaseException) else val
+            raise error if isinstance(error, BaseException) else typ
+        return cast("Any", self._iterator).throw(typ if val is None else val)
+
+    def close(self) -> None:
+        self._used = True
+        if self._iterator is not None:
+            cast("Any", self._iterator).close()
+
+    def __del__(self) -> None:
+        if not self._used:
+            warnings.warn(
+                f"{self!r} was never awaited or spawned", RuntimeWarning, stacklevel=2
+            )
+
+    def __repr__(self) -> str:
+        shown = [repr(a) for a in self.args] + [f"{k}={v!r}" for k, v in self.kwargs.items()]
+        text = ", ".join(shown)
+        return f"{self.name}({text if len(text) < 200 else text[:200] + '...'})"
+
+

@@ -1,0 +1,164 @@
+"""Definitions: what `@workflow`, `@activity` and `step` make of a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from monolite.core.call import Call, Options
+from monolite.core.duration import Duration, seconds
+from monolite.core.failure import register_exception
+from monolite.core.retry import Retry, as_retry
+from monolite.core.signature import Signature
+from monolite.errors import Misused
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+RUN_IN = ("thread",)
+"""Where a synchronous activity can run."""
+
+
+class Definition(Generic[R_co]):
+    """A named function that a runtime can run: its name, its signature, its default options."""
+
+    def __init__(self, fn: Callable[..., Any], name: str | None, opts: Options) -> None:
+        self.fn = fn
+        self.name: str = name or str(getattr(fn, "__name__", type(fn).__name__))
+        self.opts = opts
+        self.signature = Signature(fn, self.name)
+        self.__doc__ = getattr(fn, "__doc__", None)
+        self.__name__ = self.name
+        self.__wrapped__ = fn
+
+    async def bare(self, call: Call[Any]) -> R_co:
+        """Run the function itself, outside any runtime, as a plain unit test would."""
+        result = self.fn(*call.args, **call.kwargs)
+        if inspect.isawaitable(result):
+            return await result
+        return result  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} {self.name}>"
+
+
+class Activity(Definition[R_co], Generic[P, R_co]):
+    """A function with side effects, run outside the workflow, journaled when it is done.
+
+    Runs at least once (an interrupted attempt runs again, with the same idempotency key);
+    once its outcome is journaled it never runs again.
+    """
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+        return Call(self, args, kwargs, self.opts)
+
+
+class Workflow(Definition[R_co], Generic[P, R_co]):
+    """An `async def` whose progress is journaled: it survives crashes by replay."""
+
+    def __init__(self, fn: Callable[..., Any], name: str | None, version: int) -> None:
+        if not inspect.iscoroutinefunction(fn):
+            found = getattr(fn, "__name__", fn)
+            msg = f"@workflow needs an `async def`, {found!r} is not one; did you mean @activity?"
+            raise TypeError(msg)
+        super().__init__(fn, name, Options())
+        self.version = version
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+        return Call(self, args, kwargs, self.opts)
+
+
+@overload
+def workflow(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+@overload
+def workflow(
+    *, name: str | None = None, version: int = 1
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Workflow[P, R]]: ...
+def workflow(fn: Any = None, /, *, name: str | None = None, version: int = 1) -> Any:
+    """Make an `async def` a durable workflow.
+
+    `name` is what the file knows it by (default: the function's name); runs in flight look
+    their code up by it, so renaming the function needs `name="old"`. Workflow code must be
+    deterministic: what it does may depend only on its arguments and on what it awaits.
+    """
+    if fn is not None:
+        return Workflow(fn, name, version)
+    return lambda f: Workflow(f, name, version)
+
+
+class _ActivityDecorator:
+    """What `@activity(...)` returns: takes an async or a sync function."""
+
+    def __init__(self, name: str | None, opts: Options) -> None:
+        self._name = name
+        self._opts = opts
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Activity[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        return Activity(fn, self._name, self._opts)
+
+
+@overload
+def activity(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
+@overload
+def activity(fn: Callable[P, R], /) -> Activity[P, R]: ...
+@overload
+def activity(
+    *,
+    name: str | None = None,
+    timeout: Duration | None = None,
+    retry: Retry | int | bool | None = None,
+    run_in: str = "thread",
+    at_most_once: bool = False,
+    raises: tuple[type[BaseException], ...] = (),
+) -> _ActivityDecorator: ...
+def activity(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    timeout: Duration | None = None,
+    retry: Retry | int | bool | None = None,
+    run_in: str = "thread",
+    at_most_once: bool = False,
+    raises: tuple[type[BaseException], ...] = (),
+) -> Any:
+    """Make a function with side effects an activity: supervised, retried, journaled.
+
+    An `async def` runs on the host's event loop, a plain `def` in a worker thread. `timeout`
+    limits each attempt; `retry` is a Retry, a number of attempts or False (default: 5 attempts
+    with exponential back-off). `at_most_once=True`: an attempt cut off by a crash is not run
+    again, `Interrupted` is raised instead. Exceptions of the types in `raises` come back to
+    the workflow as themselves, not as RemoteError.
+    """
+    if run_in not in RUN_IN:
+        msg = f"run_in={run_in!r} is not available; this version has run_in='thread'"
+        raise Misused(msg)
+    register_exception(*raises)
+    opts = Options(
+        timeout_s=None if timeout is None else seconds(timeout, name="timeout"),
+        retry=None if retry is None else as_retry(retry),
+        run_in=run_in,
+        at_most_once=at_most_once,
+    )
+    decorate = _ActivityDecorator(name, opts)
+    return decorate if fn is None else decorate(fn)
+
+
+@overload
+def step(
+    name: str, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+) -> Call[R]: ...
+@overload
+def step(name: str, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]: ...
+def step(name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call[Any]:
+    """Return a call of `fn` journaled as `name`: an activity without a decorator.
+
+    `await step("price", fetch_price, sku)`; set options with `.options(...)` as on any call.
+    """
+    return Call(Activity(fn, name, Options()), args, kwargs, Options())

@@ -1,0 +1,148 @@
+"""Journal entries: the events of one run, in the order in which its code saw them.
+
+An entry is the unit of everything: live execution delivers one and runs the code until it is
+quiet; replay delivers the recorded ones again. `key` is the operation it answers.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+import msgspec
+
+RunNo = NewType("RunNo", int)
+"""A run's number in its file: short, unique, never reused."""
+
+# What an entry answers. Readable in the file, so that `SELECT * FROM monolite_journal` speaks.
+ACTIVITY = "activity"
+CHILD = "child"
+SPAWN = "spawn"
+SEND = "send"
+RESULT = "result"
+TIMER = "timer"
+SIGNAL = "signal"
+CANCEL = "cancel"
+TERMINATE = "terminate"
+
+LINKED = '"linked"'
+"""A spawn's answer: the child is new, and its outcome will come to the parent."""
+
+JOINED = '"joined"'
+"""A spawn's answer: there was such a run, or the child is detached; ask for its result."""
+
+INBOX_KINDS = (SIGNAL, CANCEL, TERMINATE)
+"""Kinds whose row is in the inbox table: the message itself is the journal entry."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One journal entry. `value` or `error` is JSON text; `args` the request's fingerprint."""
+
+    n: int
+    at_us: int
+    kind: str
+    key: str
+    args: str | None = None
+    value: str | None = None
+    error: str | None = None
+
+    def request(self) -> str:
+        """Return the recorded operation as a reader knows it, such as `activity charge#1(...)`."""
+        return describe_request(self.kind, self.key, self.args)
+
+
+def describe_request(kind: str, key: str, args: str | None) -> str:
+    """Return an operation as words: kind, key and arguments."""
+    if kind == TIMER:
+        seconds = int(args or 0) / 1_000_000
+        return f"{key} (a timer of {seconds:g} s)"
+    shown = "" if args is None else args if len(args) <= 200 else args[:200] + "..."
+    if shown.startswith("[") and shown.endswith("]"):
+        shown = f"({shown[1:-1]})"
+    return f"{kind} {key}{shown}"
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """How a run ended: a terminal status with the result or the failure as JSON text."""
+
+    status: str
+    value: str | None = None
+    error: str | None = None
+
+
+QUEUED = "queued"
+RUNNING = "running"
+WAITING = "waiting"
+PAUSED = "paused"
+BLOCKED = "blocked"
+DIVERGED = "diverged"
+STRANDED = "stranded"
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+TERMINATED = "terminated"
+
+ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
+"""Terminal statuses: such a run never changes again."""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The answer to a message: whether the run took it, and if not, why.
+
+    A repeated message (same id) is accepted again, with the reason "duplicate".
+    """
+
+    accepted: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+
+class Run(msgspec.Struct, gc=False):
+    """One run as its row holds it."""
+
+    no: RunNo
+    id: str
+    generation: int
+    name: str
+    version: int
+    status: str
+    args: str
+    created_us: int
+    started_us: int | None = None
+    ended_us: int | None = None
+    wake_at_us: int | None = None
+    parent_no: RunNo | None = None
+    parent_id: str | None = None
+    parent_key: str | None = None
+    value: str | None = None
+    error: str | None = None
+    waiting_on: str | None = None
+    attributes: str | None = None
+    updated_us: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has reached a terminal status."""
+        return self.status in ENDED
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """What the file knows of one attempt at an activity that has no outcome yet.
+
+    `state` is "started" (an intent or a long attempt in flight), "interrupted" (cut off by a
+    crash, recorded before the next attempt starts) or "failed" (next one due at `due_us`).
+    """
+
+    run_no: RunNo
+    key: str
+    number: int
+    state: str
+    at_us: int
+    due_us: int | None = None
+    error: str | None = None
+
+
+STARTED = "started"
+INTERRUPTED = "interrupted"
+ATTEMPT_FAILED = "failed"

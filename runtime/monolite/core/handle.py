@@ -1,0 +1,122 @@
+"""Handles: what the outside (and other workflows) hold of a run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from monolite.core.channel import Signal, View
+from monolite.core.entry import Accepted
+
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+
+class Info(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a run. `waiting_on` says in words why it is not done yet."""
+
+    id: str
+    name: str
+    status: str
+    waiting_on: str | None
+    created_at: datetime
+    updated_at: datetime
+    attributes: dict[str, Any]
+    error: str | None
+    parent: str | None
+    generation: int
+    version: int = 1
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a run's history: what was asked, what came of it, when.
+
+    `kind` is "started", "activity", "attempt", "child", "timer", "signal", ... or "ended"; `n`
+    is the journal position (None for lines that are not journal entries). `input` and `output`
+    are decoded JSON; `error` is "Type: message".
+    """
+
+    n: int | None
+    at: datetime
+    kind: str
+    key: str
+    input: Any = None
+    output: Any = None
+    error: str | None = None
+
+
+class Port(Protocol):
+    """How a handle reaches its run: through a runtime, a client, or the workflow it is in."""
+
+    async def result(self, id: str, type_: Any) -> Any: ...
+    async def signal(self, id: str, name: str, text: str, message_id: str | None) -> Accepted: ...
+    async def control(self, id: str, kind: str, reason: str) -> Accepted: ...
+    async def view(self, id: str, name: str) -> str | None: ...
+    def watch(self, id: str, name: str) -> AsyncIterator[str]: ...
+    async def describe(self, id: str) -> Info: ...
+    async def history(self, id: str) -> list[HistoryEntry]: ...
+
+
+class Handle(Generic[R_co]):
+    """One run, by its id. Made by `spawn` or `handle`; holds no resources."""
+
+    __slots__ = ("_codec", "_port", "id")
+
+    def __init__(self, id: str, port: Port, codec: Any = None) -> None:
+        self.id = id
+        self._port = port
+        self._codec = codec
+
+    async def result(self) -> R_co:
+        """Wait for the run's end and return its result.
+
+        Raises WorkflowFailed (with its `cause`), Cancelled or Terminated if it ended so, and
+        UnknownWorkflow if there is no such run. May be called any number of times.
+        """
+        text = await self._port.result(self.id, None)
+        if self._codec is None:
+            return msgspec.json.decode(text)  # type: ignore[no-any-return]
+        return self._codec.decode(text, f"result of {self.id}")  # type: ignore[no-any-return]
+
+    async def signal(self, signal: Signal[T], value: T, *, id: str | None = None) -> Accepted:
+        """Send a message into the run; it is durable when this returns.
+
+        With `id`, sending it again has no further effect. The answer is not accepted, with the
+        reason, if the run has ended. Raises UnknownWorkflow if there is no such run.
+        """
+        return await self._port.signal(self.id, signal.name, signal.encode(value), id)
+
+    async def cancel(self, reason: str = "") -> Accepted:
+        """Ask the run to stop: its code gets CancelledError and may clean up, durably.
+
+        Durable when this returns; not accepted if the run has ended. Repeating it is harmless.
+        """
+        return await self._port.control(self.id, "cancel", reason)
+
+    async def terminate(self, reason: str = "") -> Accepted:
+        """End the run at once, without running its clean-up code. Prefer `cancel`."""
+        return await self._port.control(self.id, "terminate", reason)
+
+    async def view(self, view: View[T]) -> T | None:
+        """Return the committed value of a view, or None if the run has not set it yet."""
+        text = await self._port.view(self.id, view.name)
+        return None if text is None else view.decode(text)
+
+    async def watch(self, view: View[T]) -> AsyncIterator[T]:
+        """Yield the view's value, then each later one, until the run ends."""
+        async for text in self._port.watch(self.id, view.name):
+            yield view.decode(text)
+
+    async def describe(self) -> Info:
+        """Return what is known of the run now."""
+        return await self._port.describe(self.id)
+
+    async def history(self) -> list[HistoryEntry]:
+        """Return everything that happened in the run, oldest first."""
+        return await self._port.history(self.id)
+
+    def __repr__(self) -> str:
+        return f"<handle of {self.id}>"

@@ -1,0 +1,153 @@
+"""Signatures: how a definition's arguments and result become JSON text and come back typed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, cast, get_type_hints
+
+import msgspec
+
+from monolite.core.payload import Codec, codec, encode
+from monolite.errors import PayloadInvalid
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class _WithKeywords(msgspec.Struct):
+    """Arguments that include keywords; without any, arguments are one JSON array."""
+
+    args: list[msgspec.Raw]
+    kwargs: dict[str, msgspec.Raw]
+
+
+_split = msgspec.json.Decoder(list[msgspec.Raw])
+_split_keywords = msgspec.json.Decoder(_WithKeywords)
+
+
+class Signature:
+    """The types of one function, read from its annotations when they are first needed.
+
+    Lazily, because an annotation may name a type that its module defines further down.
+    """
+
+    __slots__ = (
+        "_arity",
+        "_by_name",
+        "_fn",
+        "_keywords",
+        "_positional",
+        "_rest",
+        "_result",
+        "_signature",
+        "name",
+    )
+
+    def __init__(self, fn: Callable[..., Any], name: str) -> None:
+        self._fn = fn
+        self.name = name
+        self._signature: inspect.Signature | None = None
+        self._result: Codec[Any] | None = None
+        self._positional: list[Any] = []
+        self._by_name: dict[str, Any] = {}
+        self._rest: Any = Any
+        self._keywords: Any = Any
+        self._arity: dict[int, Codec[Any]] = {}
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return arguments as JSON: an array, or an object if some are given by keyword."""
+        where = f"arguments of {self.name}"
+        if not kwargs:
+            return encode(args, where)
+        return encode({"args": args, "kwargs": kwargs}, where)
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise TypeError, as Python would, if the function does not take these arguments."""
+        try:
+            self._resolved().bind(*args, **kwargs)
+        except TypeError as error:
+            msg = f"{self.name}(): {error}"
+            raise TypeError(msg) from None
+
+    def decode(self, text: str) -> Arguments:
+        """Return the typed arguments written as `text`; raise PayloadInvalid if they don't fit."""
+        where = f"arguments of {self.name}"
+        self._resolved()
+        if not text.startswith("{"):
+            try:
+                count = len(_split.decode(text))
+            except msgspec.DecodeError as error:
+                raise PayloadInvalid(where, f"are not a JSON array: {error}") from error
+            return self._tuple_codec(count).decode(text, where), {}
+        try:
+            split = _split_keywords.decode(text)
+        except msgspec.DecodeError as error:
+            raise PayloadInvalid(where, f"are not {{args, kwargs}}: {error}") from error
+        args = tuple(
+            codec(self._type_at(i)).decode(bytes(raw).decode(), where)
+            for i, raw in enumerate(split.args)
+        )
+        kwargs = {
+            name: codec(self._by_name.get(name, self._keywords)).decode(
+                bytes(raw).decode(), f"argument {name} of {self.name}"
+            )
+            for name, raw in split.kwargs.items()
+        }
+        return args, kwargs
+
+    @property
+    def result(self) -> Codec[Any]:
+        """The codec of the declared return type."""
+        if self._result is None:
+            self._resolved()
+        assert self._result is not None
+        return self._result
+
+    def _type_at(self, index: int) -> Any:
+        return self._positional[index] if index < len(self._positional) else self._rest
+
+    def _tuple_codec(self, count: int) -> Codec[Any]:
+        found = self._arity.get(count)
+        if found is None:
+            types = tuple(self._type_at(i) for i in range(count))
+            # tuple[()] is the type of the empty tuple.
+            found = self._arity[count] = codec(tuple.__class_getitem__(types))
+        return found
+
+    def _resolved(self) -> inspect.Signature:
+        if self._signature is not None:
+            return self._signature
+        signature = inspect.signature(self._fn)
+        hints = self._hints()
+        positional: list[Any] = []
+        by_name: dict[str, Any] = {}
+        for parameter in signature.parameters.values():
+            type_ = hints.get(parameter.name, Any)
+            if parameter.kind in _POSITIONAL:
+                positional.append(type_)
+                by_name[parameter.name] = type_
+            elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                by_name[parameter.name] = type_
+            elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                self._rest = type_
+            else:
+                self._keywords = type_
+        self._positional, self._by_name = positional, by_name
+        self._result = codec(hints.get("return", Any))
+        self._signature = signature
+        return signature
+
+    def _hints(self) -> dict[str, Any]:
+        """Return the annotations as types; raise TypeError naming one that cannot be found."""
+        if not getattr(self._fn, "__annotations__", None):
+            return {}
+        try:
+            return cast("dict[str, Any]", get_type_hints(self._fn, include_extras=True))
+        except NameError as error:
+            msg = (
+                f"{self.name}: an annotation names {error.name!r}, which its module does not "
+                "define at the top level; define the type there"
+            )
+            raise TypeError(msg) from error

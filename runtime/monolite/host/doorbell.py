@@ -1,0 +1,113 @@
+"""The doorbell: how other processes wake the engine without either side polling.
+
+A Unix datagram socket beside the file. A client that has committed something sends one byte; a
+client that waits for something binds a socket of its own, and says so by sending "w", and the
+engine rings back after commits. The bell carries no data: whoever hears it reads the file.
+Losing a ring costs a delay (both sides look once a second anyway), never a message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+PATH_BYTES_MAX = 100
+"""Unix socket addresses hold 108 bytes on Linux, 104 elsewhere."""
+
+WATCHERS_MAX = 256
+"""Waiting clients the engine rings back; others find out when they next look."""
+
+
+class Bell:
+    """A bound datagram socket, removed when closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        path.unlink(missing_ok=True)
+        old_mask = os.umask(0o177)
+        try:
+            self.socket.bind(_address(path))
+        finally:
+            os.umask(old_mask)
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def listen(self) -> list[str]:
+        """Take every ring that has come in; return the addresses that want to be rung back."""
+        callers: list[str] = []
+        while True:
+            try:
+                data = self.socket.recv(200)
+            except (BlockingIOError, InterruptedError):
+                return callers
+            except OSError:
+                return callers
+            if data.startswith(b"w"):
+                callers.append(data[1:].decode("utf-8", "replace"))
+
+    def ring(self, path: Path | str, data: bytes = b"!") -> bool:
+        """Ring another bell; return whether anybody is there. Never waits."""
+        return _send(self.socket, Path(path), data)
+
+    def close(self) -> None:
+        self.socket.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def ring(path: Path) -> bool:
+    """Ring a bell without having one; return whether anybody is there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller:
+        caller.setblocking(False)
+        return _send(caller, path, b"!")
+
+
+def _send(caller: socket.socket, path: Path, data: bytes) -> bool:
+    try:
+        caller.sendto(data, _address(path))
+    except (BlockingIOError, InterruptedError):
+        return True  # its queue is full of rings: it will look
+    except OSError:
+        return False
+    return True
+
+
+def engine_bell(path: Path) -> Path:
+    """Return where the engine of a file listens."""
+    return path.absolute().with_name(path.name + ".bell")
+
+
+def client_bell(path: Path) -> Path:
+    """Return a new place for a client of a file to listen."""
+    return path.absolute().with_name(f"{path.name}.bell-{secrets.token_hex(6)}")
+
+
+def _address(path: Path) -> str:
+    """Return an address short enough for the kernel that means `path`."""
+    text = str(path)
+    if len(os.fsencode(text)) <= PATH_BYTES_MAX:
+        return text
+    if sys.platform == "linux":
+        return f"/proc/self/fd/{_directory_fd(path.parent)}/{path.name}"
+    name = hashlib.blake2b(os.fsencode(text), digest_size=12).hexdigest()
+    return str(Path(tempfile.gettempdir()) / f"monolite-{name}.bell")
+
+
+_directory_fds: dict[Path, int] = {}
+
+
+def _directory_fd(directory: Path) -> int:
+    found = _directory_fds.get(directory)
+    if found is None:
+        found = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _directory_fds[directory] = found
+    return found

@@ -1,0 +1,97 @@
+"""Events: what the engine is told. Each turn takes all that have piled up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from monolite.core.failure import Failure
+
+if TYPE_CHECKING:
+    from monolite.host.engine import Engine
+
+
+class Reply(Protocol):
+    """Where an answer goes. Called on the host's event loop, after the commit it waits for."""
+
+    def answer(self, value: Any) -> None: ...
+    def refuse(self, error: BaseException) -> None: ...
+
+
+class Sink(Protocol):
+    """Where a view's values go; None says that the run has ended."""
+
+    def push(self, text: str | None) -> None: ...
+
+
+class Spawn(msgspec.Struct):
+    """Start a run, or join one (see `admission.admit`). Answers with the run's id."""
+
+    id: str
+    name: str
+    args: str
+    version: int
+    id_conflict: str
+    delay_us: int
+    attributes: str | None
+    reply: Reply
+
+
+class Post(msgspec.Struct):
+    """Put a message into a run's inbox. Answers with Accepted."""
+
+    id: str
+    kind: str
+    channel: str
+    value: str
+    message_id: str | None
+    reply: Reply
+
+
+class Done(msgspec.Struct):
+    """An activity's attempt returned `value` (JSON)."""
+
+    token: int
+    value: str
+
+
+class Failed(msgspec.Struct):
+    """An activity's attempt raised."""
+
+    token: int
+    failure: Failure
+    retryable: bool
+
+
+class AwaitEnd(msgspec.Struct):
+    """Answer with the run's row once it has ended."""
+
+    id: str
+    reply: Reply
+
+
+class Watch(msgspec.Struct):
+    """Push a view's value now and after each commit that changes it."""
+
+    id: str
+    name: str
+    sink: Sink
+    reply: Reply
+
+
+class Unwatch(msgspec.Struct):
+    """Stop pushing to a sink."""
+
+    sink: Sink
+
+
+class Ask(msgspec.Struct):
+    """Answer with what `question` makes of the engine, after this turn's commit."""
+
+    question: Callable[[Engine], Any]
+    reply: Reply
+
+
+Event = Spawn | Post | Done | Failed | AwaitEnd | Watch | Unwatch | Ask

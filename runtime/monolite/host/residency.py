@@ -1,0 +1,342 @@
+"""Residency: which runs are in memory, when each must be looked at, and what its row says.
+
+Rows are written lazily: a run on the move keeps the row it was born with ("look at me at
+start-up"). One that has been quiet for a second gets its row's words: what it waits for, when
+to wake it. From then on it may leave memory and come back by replay, and a start-up that finds
+a million such rows need not read them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from monolite.core import entry as e
+from monolite.core import failure
+from monolite.core.entry import Attempt, Run, RunNo
+from monolite.core.machine import Machine
+from monolite.errors import Diverged
+from monolite.host.batch import Batch
+from monolite.host.resident import HOT, Resident, Words
+
+if TYPE_CHECKING:
+    from monolite.core.definition import Workflow
+    from monolite.host.engine import Engine
+
+log = logging.getLogger("monolite.engine")
+
+QUIET_US = 1_000_000
+"""A run that was quiet for this long gets its row written."""
+
+WAKES_MAX = 200
+"""Runs brought back in one turn: bounds how long the others wait for its commit."""
+
+SETTLES_MAX = 500
+"""Rows written for quiet runs in one turn, for the same reason."""
+
+NO_MAX = 2**62
+
+
+class Residency:
+    """The runs in memory."""
+
+    def __init__(self, engine: Engine, max_live: int) -> None:
+        self._engine = engine
+        self._max_live = max_live
+        self.live: OrderedDict[RunNo, Resident] = OrderedDict()
+        self._ids: dict[str, Resident] = {}
+        self._unsettled: OrderedDict[RunNo, None] = OrderedDict()
+        self._alarms: list[tuple[int, RunNo]] = []
+        self._revive: list[RunNo] = []
+        self._parked: set[RunNo] = set()
+        self._cursor = (-1, -1)
+        self._parked_cursor: int | None = 0
+        self._store_due_us: int | None = 0
+
+    def __contains__(self, no: RunNo) -> bool:
+        return no in self.live
+
+    def by_id(self, id: str) -> Run | None:
+        """Return the run of an id if it is in memory."""
+        resident = self._ids.get(id)
+        return None if resident is None else resident.run
+
+    # Coming in.
+
+    def add(self, resident: Resident) -> None:
+        run = resident.run
+        self.live[run.no] = resident
+        self._ids[run.id] = resident
+        self._engine.batch.touched[run.no] = resident
+
+    def get(self, no: RunNo, now_us: int) -> Resident | None:
+        """Return a run in memory, replaying its journal if it is not; None if it cannot run."""
+        resident = self.live.get(no)
+        if resident is not None:
+            return resident
+        if no in self._parked:
+            return None
+        run = self._engine.store.run(no)
+        if run is None or run.ended:
+            return None
+        definition = self._engine.registry.get(run.name)
+        if definition is None:
+            self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
+            return None
+        if run.status == e.QUEUED:
+            return self._begin_queued(run, definition, now_us)
+        return self._replay(run, definition)
+
+    def _begin_queued(
+        self, run: Run, definition: Workflow[Any, Any], now_us: int
+    ) -> Resident | None:
+        run.status, run.started_us, run.wake_at_us = e.RUNNING, now_us, 0
+        self._engine.note(run, HOT, started_us=now_us)
+        resident = self._engine.begin(run, definition)
+        self._deliver_waiting(resident)
+        return resident
+
+    def _replay(self, run: Run, definition: Workflow[Any, Any]) -> Resident | None:
+        engine = self._engine
+        machine = Machine(run, definition)
+        machine.replaying = True
+        engine.entering(run.id)
+        try:
+            machine.start(run.started_us or run.created_us)
+            entries = engine.store.entries(run.no)
+            for entry in entries:
+                machine.deliver(entry)
+            machine.check_replayed(len(entries))
+        except Diverged as error:
+            machine.unload()
+            log.warning("%s is parked as diverged: %s", run.id, error)
+            text = failure.encode(failure.describe(error))
+            engine.park(run, e.DIVERGED, str(error), error=text)
+            return None
+        machine.replaying = False
+        machine.take_commands()
+        words = Words(run.status, run.wake_at_us, run.waiting_on)
+        resident = Resident(run, machine, words)
+        self.add(resident)
+        for operation in list(machine.operations.values()):
+            engine.resume(resident, operation)
+        engine.absorb(resident)
+        self._deliver_waiting(resident)
+        return resident
+
+    def _deliver_waiting(self, resident: Resident) -> None:
+        for message in self._engine.store.undelivered(resident.run.no):
+            self._engine.deliver_waiting(resident, message)
+
+    def touch(self, resident: Resident) -> None:
+        """Note that a run moved: it is hot again, and the last that would leave memory."""
+        no, batch = resident.run.no, self._engine.batch
+        batch.touched[no] = resident
+        if resident.run.ended:
+            return
+        if resident.noted.wake_at_us != 0:
+            resident.noted = HOT
+            resident.run.status = e.RUNNING
+            self._engine.note(resident.run, HOT)
+
+    # The clock.
+
+    def wake(self, now_us: int) -> None:
+        """Fire timers and retries that are due, and bring in the runs whose time has come."""
+        while self._alarms and self._alarms[0][0] <= now_us:
+            _, no = heapq.heappop(self._alarms)
+            resident = self.live.get(no)
+            if resident is not None:
+                resident.armed_us = None
+                self._fire(resident, now_us)
+        if self._parked_cursor is not None:
+            self._try_parked(now_us)
+        if self._store_due_us is not None and self._store_due_us <= now_us:
+            self._bring_in(now_us)
+
+    def _fire(self, resident: Resident, now_us: int) -> None:
+        machine, engine = resident.machine, self._engine
+        while True:
+            timer = machine.next_timer
+            if timer is None or timer.due_us > now_us or resident.run.ended:
+                break
+            engine.journal(resident, e.TIMER, f"timer#{timer.number}", str(timer.delay_us))
+        for key, waiting in list(resident.retrying.items()):
+            if waiting.due_us <= now_us and key in resident.retrying:
+                engine.retry(resident, key, waiting)
+        self.arm(resident)
+
+    def arm(self, resident: Resident) -> None:
+        """Set the alarm for a run's next timer or retry."""
+        due_us = resident.next_due_us()
+        if due_us is None or resident.run.ended:
+            return
+        if resident.armed_us is None or due_us < resident.armed_us:
+            resident.armed_us = due_us
+            heapq.heappush(self._alarms, (due_us, resident.run.no))
+
+    def _bring_in(self, now_us: int) -> None:
+        rows = self._engine.store.due(self._cursor, now_us, WAKES_MAX)
+        for at_us, no in rows:
+            self._cursor = (at_us, no)
+            self.get(no, now_us)
+        if len(rows) < WAKES_MAX:
+            self._cursor = max(self._cursor, (now_us, NO_MAX))
+            self._store_due_us = self._engine.store.next_due_us(self._cursor[0])
+        else:
+            self._store_due_us = now_us
+
+    def start_queued(self, now_us: int) -> int:
+        """Start the runs that other processes queued; return how many there were."""
+        rows = [
+            no
+            for no in self._engine.store.queued(now_us, WAKES_MAX)
+            if no not in self.live and no not in self._parked
+        ]
+        for no in rows:
+            self.get(no, now_us)
+        # One that is queued for later shows among the runs that want to be woken.
+        self._store_due_us = self._engine.store.next_due_us(self._cursor[0])
+        return len(rows)
+
+    def _try_parked(self, now_us: int) -> None:
+        """At start-up, give runs that stopped for want of fitting code another try."""
+        assert self._parked_cursor is not None
+        rows = self._engine.store.parked(WAKES_MAX, self._parked_cursor)
+        for no in rows:
+            self._parked_cursor = no
+            self.get(no, now_us)
+        if len(rows) < WAKES_MAX:
+            self._parked_cursor = None
+
+    def expect(self, at_us: int) -> None:
+        """Note that a row of the file wants to be woken at `at_us`."""
+        if self._store_due_us is None or at_us < self._store_due_us:
+            self._store_due_us = at_us
+        if at_us <= self._cursor[0]:
+            self._cursor = (at_us - 1, NO_MAX)
+
+    def next_wake_us(self) -> int | None:
+        """Return when the clock next concerns any run."""
+        if self._revive or self._parked_cursor is not None:
+            return 0
+        times: list[int] = []
+        if self._alarms:
+            times.append(self._alarms[0][0])
+        if self._store_due_us is not None:
+            times.append(self._store_due_us)
+        for no in self._unsettled:
+            times.append(self.live[no].touched_us + QUIET_US)
+            break
+        return min(times) if times else None
+
+    # Going quiet, and out.
+
+    def settle(self, now_us: int) -> None:
+        """Write the rows of runs that have gone quiet, and choose who leaves memory."""
+        settled = 0
+        for no in list(self._quiet(now_us)):
+            self._settle_one(self.live[no], now_us)
+            settled += 1
+            if settled == SETTLES_MAX:
+                break
+        surplus = len(self.live) - self._max_live
+        if surplus > 0:
+            self._choose_leavers(surplus, now_us)
+
+    def _quiet(self, now_us: int) -> list[RunNo]:
+        quiet: list[RunNo] = []
+        for no in self._unsettled:
+            if self.live[no].touched_us + QUIET_US > now_us or len(quiet) >= SETTLES_MAX:
+                break
+            quiet.append(no)
+        for no in quiet:
+            del self._unsettled[no]
+        return quiet
+
+    def _settle_one(self, resident: Resident, now_us: int) -> None:
+        run = resident.run
+        if run.ended:
+            return
+        flights = self._engine.flights.of(run.no)
+        for flight in flights.values():
+            if not flight.recorded and flight.since_us + QUIET_US <= now_us:
+                flight.recorded = True
+                self._engine.batch.writes.attempts.append(
+                    Attempt(run.no, flight.key, flight.number, e.STARTED, flight.since_us)
+                )
+        words = resident.words(flights)
+        if words != resident.noted:
+            resident.noted = words
+            run.status, run.waiting_on = words.status, words.waiting_on
+            self._engine.note(run, words)
+            self._engine.batch.touched[run.no] = resident
+        if words.wake_at_us:
+            self.expect(words.wake_at_us)
+
+    def _choose_leavers(self, surplus: int, now_us: int) -> None:
+        batch = self._engine.batch
+        for no, resident in self.live.items():
+            if surplus <= 0:
+                break
+            if no in batch.touched or resident.run.ended:
+                continue
+            self._settle_one(resident, now_us)
+            self._unsettled.pop(no, None)
+            batch.evicted.append(resident)
+            surplus -= 1
+
+    def committed(self, batch: Batch, now_us: int) -> None:
+        """Bring memory up to date with a turn that has committed."""
+        self._parked.update(batch.parked)
+        for no, resident in batch.touched.items():
+            if resident.run.ended or no not in self.live:
+                continue
+            resident.touched_us = now_us
+            self.live.move_to_end(no)
+            if resident.noted is HOT or resident.noted.wake_at_us == 0:
+                self._unsettled[no] = None
+                self._unsettled.move_to_end(no)
+            self.arm(resident)
+        for resident in batch.ended:
+            self._drop(resident)
+            resident.machine.retire()
+        for resident in batch.evicted:
+            if resident.run.no in self.live:
+                self._drop(resident)
+                resident.machine.unload()
+
+    def forget(self, batch: Batch) -> None:
+        """Drop what a failed turn changed; it comes back from the file as it was before."""
+        for no, resident in batch.touched.items():
+            self._drop(resident)
+            resident.machine.unload()
+            self._revive.append(no)
+        self._parked_cursor = 0
+
+    def revive(self) -> None:
+        """Bring back what a failed turn dropped."""
+        revive, self._revive = self._revive, []
+        for no in revive:
+            self._engine.resident(no)
+
+    def _drop(self, resident: Resident) -> None:
+        run = resident.run
+        self.live.pop(run.no, None)
+        self._unsettled.pop(run.no, None)
+        if self._ids.get(run.id) is resident:
+            del self._ids[run.id]
+
+
+def reason_of(error: str | None) -> str | None:
+    """Return a recorded failure in one line."""
+    if error is None:
+        return None
+    try:
+        return failure.decode(error).summary()
+    except msgspec.MsgspecError:
+        return error

@@ -1,0 +1,79 @@
+"""Residents: the runs that are in memory, and what their rows in the file say of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from monolite.core import entry as e
+from monolite.core.entry import Run
+from monolite.core.machine import Machine
+from monolite.host.flights import Flight
+
+
+class Retrying(msgspec.Struct, frozen=True):
+    """An activity that failed and waits for its next attempt."""
+
+    number: int
+    due_us: int
+    failures: int
+
+
+class Words(msgspec.Struct, frozen=True):
+    """What an open run's row says: status, when to wake it, why it waits."""
+
+    status: str
+    wake_at_us: int | None
+    waiting_on: str | None
+
+
+HOT = Words(e.RUNNING, 0, None)
+"""The row of a run that is on the move: look at it at start-up. Most runs never have another."""
+
+
+class Resident:
+    """One run in memory."""
+
+    __slots__ = ("armed_us", "machine", "noted", "retrying", "run", "touched_us")
+
+    def __init__(self, run: Run, machine: Machine, noted: Words) -> None:
+        self.run = run
+        self.machine = machine
+        self.noted = noted
+        self.retrying: dict[str, Retrying] = {}
+        self.touched_us = 0
+        self.armed_us: int | None = None
+
+    def next_due_us(self) -> int | None:
+        """Return when the clock next concerns this run."""
+        timer = self.machine.next_timer
+        due_us = None if timer is None else timer.due_us
+        for waiting in self.retrying.values():
+            if due_us is None or waiting.due_us < due_us:
+                due_us = waiting.due_us
+        return due_us
+
+    def words(self, flights: dict[str, Flight]) -> Words:
+        """Return what the run's row should say while it is quiet."""
+        due_us = self.next_due_us()
+        if flights:
+            running = ", ".join(
+                f"{f.key} (attempt {f.number})" for f in list(flights.values())[:5]
+            )
+            return Words(e.RUNNING, 0, f"running {running}")
+        if self.retrying:
+            retries = ", ".join(
+                f"{key.partition('#')[0]}, attempt {w.number} at {_clock(w.due_us)}"
+                for key, w in list(self.retrying.items())[:5]
+            )
+            return Words(e.WAITING, due_us, f"retrying {retries}")
+        waiting_on = self.machine.waiting_on()
+        if due_us is not None:
+            until = _clock(due_us)
+            waiting_on = f"{waiting_on} until {until}" if waiting_on else f"sleeping until {until}"
+        return Words(e.WAITING, due_us, waiting_on)
+
+
+def _clock(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat(timespec="milliseconds")

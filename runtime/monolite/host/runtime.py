@@ -1,0 +1,433 @@
+"""The runtime: what a program holds of one file while its engine runs in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from monolite.core import guard
+from monolite.core.admission import check_conflict, check_id
+from monolite.core.call import Call
+from monolite.core.duration import Duration, seconds
+from monolite.core.entry import Accepted, Run
+from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.loop import pin_cancel_scopes
+from monolite.core.payload import encode
+from monolite.core.spawn import workflow_of
+from monolite.errors import CommitUnknown, Misused
+from monolite.host import report
+from monolite.host.batch import Released
+from monolite.host.bridge import Bridge, PendingReply, bridge_here
+from monolite.host.clock import Clock, SystemClock
+from monolite.host.doorbell import Bell, engine_bell
+from monolite.host.ending import result_text
+from monolite.host.engine import Engine, unknown
+from monolite.host.events import Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Watch
+from monolite.host.registry import Registry
+from monolite.host.resident import Words
+from monolite.host.supervisor import Supervisor
+from monolite.host.thread import EngineThread
+from monolite.store.memory import MemoryStore
+from monolite.store.protocol import End, Reader, RunFilter, Store
+from monolite.store.sqlite.store import SYNCHRONOUS, SqliteStore
+
+log = logging.getLogger("monolite.runtime")
+
+R = TypeVar("R")
+
+SHUTDOWN_GRACE_S = 5.0
+"""How long running activities may go on when the runtime is left; then they run again later."""
+
+WATCH_BUFFER_MAX = 1_024
+"""Values a slow watcher may fall behind; then it misses the oldest, never the newest."""
+
+
+class Runtime:
+    """One file, its engine, and the activities it runs. Use it as `async with Runtime(...)`.
+
+    `path` is a file (created if missing) or ":memory:". `actors` are the workflows, or modules
+    that hold them, whose code this process has. `durability` is "full" (a commit survives a
+    power cut) or "normal" (only a crash of the process). `max_live` bounds the runs in memory;
+    others wait in the file. `takeover=True` takes the file from an owner that is stuck.
+
+    Entering recovers what the file holds and resumes it; raises FileOwned, FileForeign,
+    FileTooNew or FileDamaged, and then has changed nothing. Leaving lets running activities
+    finish for `shutdown_grace`, then closes; what was cut off runs again next time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        actors: Iterable[Any] = (),
+        durability: str = "full",
+        max_live: int = 10_000,
+        shutdown_grace: Duration = SHUTDOWN_GRACE_S,
+        takeover: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        if durability not in SYNCHRONOUS:
+            msg = f"durability={durability!r} is neither 'full' nor 'normal'"
+            raise Misused(msg)
+        if max_live < 1:
+            msg = f"max_live must be at least 1, not {max_live!r}"
+            raise Misused(msg)
+        self.path = path if str(path) == ":memory:" else Path(path)
+        self._registry = Registry(actors)
+        self._durability = durability
+        self._max_live = max_live
+        self._grace_s = seconds(shutdown_grace, name="shutdown_grace")
+        self._takeover = takeover
+        self._clock = clock or SystemClock()
+        self._bridge: Bridge | None = None
+        self._thread: EngineThread | None = None
+        self._supervisor: Supervisor | None = None
+        self._pending: set[PendingReply] = set()
+        self._ended: anyio.Event | None = None
+        self._error: BaseException | None = None
+        self._closing = False
+        self._exits = contextlib.AsyncExitStack()
+
+    # Life.
+
+    async def __aenter__(self) -> Runtime:
+        if self._thread is not None:
+            msg = "this Runtime was already entered; make a new one"
+            raise Misused(msg)
+        guard.install()
+        pin_cancel_scopes()
+        group = await self._exits.enter_async_context(_task_group())
+        try:
+            await self._open(group)
+        except BaseException:
+            await self._exits.aclose()
+            raise
+        return self
+
+    async def _open(self, group: Any) -> None:
+        self._bridge = bridge_here(group)
+        self._supervisor = Supervisor(self._bridge, self._post, self)
+        self._ended = anyio.Event()
+
+        def open_engine() -> Engine:
+            store = self._open_store()
+            try:
+                return Engine(store, self._registry, max_live=self._max_live)
+            except BaseException:
+                store.close()
+                raise
+
+        thread = EngineThread(
+            open_engine,
+            self._clock,
+            lambda released: self._must_bridge().soon(self._carry_out, released),
+            lambda error: self._must_bridge().soon(self._on_ended, error),
+            (lambda: Bell(engine_bell(self.path))) if isinstance(self.path, Path) else None,
+        )
+        self._thread = thread
+        thread.start()
+        await anyio.to_thread.run_sync(thread.opened.wait)
+        if thread.open_error is not None:
+            raise thread.open_error
+        group.start_soon(self._raise_if_engine_fails)
+
+    def _open_store(self) -> Store:
+        if not isinstance(self.path, Path):
+            return MemoryStore()
+        return SqliteStore.own(
+            self.path,
+            durability=self._durability,
+            now_us=self._clock.now_us(),
+            takeover=self._takeover,
+        )
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+        self._closing = True
+        assert self._supervisor is not None
+        assert self._thread is not None
+        with anyio.CancelScope(shield=True):
+            if self._error is None:
+                await self._supervisor.drain(self._grace_s)
+            self._thread.stop()
+            await anyio.to_thread.run_sync(self._thread.join)
+            self._refuse_pending()
+        await self._exits.aclose()
+        if self._error is not None and not _contains(error, self._error):
+            raise self._error from None
+
+    async def _raise_if_engine_fails(self) -> None:
+        """End the program's `async with` when the engine cannot go on."""
+        assert self._ended is not None
+        await self._ended.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _on_ended(self, error: BaseException | None) -> None:
+        self._error = error
+        self._refuse_pending()
+        assert self._ended is not None
+        self._ended.set()
+
+    def _refuse_pending(self) -> None:
+        reason = self._error or CommitUnknown(
+            "the runtime was closed before the answer came; open it again and ask again, "
+            "with the same id"
+        )
+        for reply in list(self._pending):
+            reply.refuse(reason)
+
+    # The way in and out.
+
+    def _must_bridge(self) -> Bridge:
+        assert self._bridge is not None
+        return self._bridge
+
+    def _post(self, event: Event) -> None:
+        assert self._thread is not None
+        self._thread.post(event)
+
+    def _carry_out(self, released: Released) -> None:
+        """Do what a committed turn lets out."""
+        assert self._supervisor is not None
+        for token in released.stopped:
+            self._supervisor.stop(token)
+        for flight in released.launches:
+            self._supervisor.launch(flight)
+        for reply, value in released.answers:
+            reply.answer(value)
+        for reply, error in released.refusals:
+            reply.refuse(error)
+        for sink, text in released.pushes:
+            sink.push(text)
+
+    async def _ask(self, make_event: Callable[[PendingReply], Event]) -> Any:
+        """Post an event and wait for its answer."""
+        if self._bridge is None or self._closing or self._error is not None:
+            msg = "this Runtime is not running; use it inside `async with Runtime(...)`"
+            raise self._error or Misused(msg)
+        reply = self._bridge.reply()
+        self._pending.add(reply)
+        try:
+            self._post(make_event(reply))
+            return await reply.wait()
+        finally:
+            self._pending.discard(reply)
+
+    async def _read(self, read: Callable[[Reader], R]) -> R:
+        """Read on a connection of its own, off the event loop and the engine."""
+        store = self._must_engine().store
+
+        def with_reader() -> R:
+            reader = store.reader()
+            try:
+                return read(reader)
+            finally:
+                reader.close()
+
+        return await anyio.to_thread.run_sync(with_reader)
+
+    def _must_engine(self) -> Engine:
+        if self._thread is None or self._thread.engine is None:
+            msg = "this Runtime is not running; use it inside `async with Runtime(...)`"
+            raise Misused(msg)
+        return self._thread.engine
+
+    # What a program does with it.
+
+    async def spawn(
+        self,
+        call: Call[R],
+        *,
+        id: str | None = None,
+        id_conflict: str = "attach",
+        delay: Duration | None = None,
+        attributes: dict[str, Any] | None = None,
+    ) -> Handle[R]:
+        """Start a run of a workflow; it is durable when this returns.
+
+        With an `id`, spawning again joins the run that exists (`id_conflict="attach"`), raises
+        AlreadyExists ("reject"), or terminates it and starts anew ("restart"). `delay` starts it
+        later. `attributes` are plain JSON to find it by. Raises UnknownWorkflow if the
+        workflow's code is not in `actors`, PayloadInvalid or TypeError for its arguments.
+        """
+        spawn = prepare_spawn(call, id, id_conflict, delay, attributes)
+        await self._ask(lambda reply: Spawn(**spawn, reply=reply))
+        return Handle(spawn["id"], self, call.definition.signature.result)
+
+    def handle(self, id: str, workflow: Any = None) -> Handle[Any]:
+        """Return a handle of the run with this id; whether it exists shows when it is used.
+
+        Give the `workflow` definition to have its result typed.
+        """
+        codec = None if workflow is None else workflow.signature.result
+        return Handle(check_id(id), self, codec)
+
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        name: str | None = None,
+        id_prefix: str | None = None,
+        parent: str | None = None,
+        attributes: dict[str, Any] | None = None,
+        limit: int = 100,
+    ) -> list[Info]:
+        """Return the runs that match everything given, newest first, at most `limit`."""
+        where = RunFilter(
+            status=None,
+            name=name,
+            id_prefix=id_prefix,
+            parent=parent,
+            attributes=attributes,
+            limit=limit if status is None else 2**31,
+        )
+        runs = await self._read(lambda reader: reader.runs(where))
+        words = await self._words([run.no for run in runs if not run.ended])
+        found = [report.info(run, words.get(run.no)) for run in runs]
+        return [i for i in found if status is None or i.status == status][:limit]
+
+    # What a handle asks (see `core.handle.Port`).
+
+    async def result(self, id: str, type_: Any = None) -> str:
+        del type_
+        end: End = await self._ask(lambda reply: AwaitEnd(id, reply))
+        return result_text(id, end.status, end.value, end.error)
+
+    async def signal(
+        self, id: str, name: str, text: str, message_id: str | None = None
+    ) -> Accepted:
+        if message_id is not None:
+            check_id(message_id, "message id")
+        answer: Accepted = await self._ask(
+            lambda reply: Post(id, "signal", name, text, message_id, reply)
+        )
+        return answer
+
+    async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
+        text = encode(reason, "reason")
+        answer: Accepted = await self._ask(lambda reply: Post(id, kind, "", text, None, reply))
+        return answer
+
+    async def view(self, id: str, name: str) -> str | None:
+        def question(engine: Engine) -> str | None:
+            run = engine.store.run_by_id(id)
+            if run is None:
+                raise unknown(id)
+            return engine.store.view(run.no, name)
+
+        value: str | None = await self._ask(lambda reply: Ask(question, reply))
+        return value
+
+    async def watch(self, id: str, name: str) -> AsyncIterator[str]:
+        feed = Feed()
+        await self._ask(lambda reply: Watch(id, name, feed, reply))
+        try:
+            async for text in feed:
+                yield text
+        finally:
+            if not self._closing:
+                self._post(Unwatch(feed))
+
+    async def describe(self, id: str) -> Info:
+        """Return what is known of the run with this id; raise UnknownWorkflow if there is none."""
+
+        def question(engine: Engine) -> tuple[Run, Words | None]:
+            run = engine.store.run_by_id(id)
+            if run is None:
+                raise unknown(id)
+            return run, engine.words(run.no)
+
+        run, words = await self._ask(lambda reply: Ask(question, reply))
+        return report.info(run, words)
+
+    async def history(self, id: str) -> list[HistoryEntry]:
+        def read(reader: Reader) -> list[HistoryEntry]:
+            run = reader.run_by_id(id)
+            if run is None:
+                raise unknown(id)
+            return report.history(run, reader)
+
+        return await self._read(read)
+
+    async def _words(self, nos: list[Any]) -> dict[Any, Words]:
+        def question(engine: Engine) -> dict[Any, Words]:
+            found = {no: engine.words(no) for no in nos}
+            return {no: words for no, words in found.items() if words is not None}
+
+        words: dict[Any, Words] = await self._ask(lambda reply: Ask(question, reply))
+        return words
+
+
+class Feed:
+    """The values of a view on their way to one watcher."""
+
+    def __init__(self) -> None:
+        self._values: deque[str] = deque(maxlen=WATCH_BUFFER_MAX)
+        self._changed = anyio.Event()
+        self._over = False
+
+    def push(self, text: str | None) -> None:
+        if text is None:
+            self._over = True
+        else:
+            self._values.append(text)
+        self._changed.set()
+
+    async def __aiter__(self) -> AsyncGenerator[str, None]:
+        while True:
+            while self._values:
+                yield self._values.popleft()
+            if self._over:
+                return
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+
+def prepare_spawn(
+    call: Call[Any],
+    id: str | None,
+    id_conflict: str,
+    delay: Duration | None,
+    attributes: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Check a spawn and return what is sent of it; nothing has happened if this raises."""
+    definition = workflow_of(call)
+    check_conflict(id_conflict)
+    definition.signature.check(call.args, call.kwargs)
+    args = definition.signature.encode(call.args, call.kwargs)
+    call.claim("spawn it again")
+    return {
+        "id": uuid.uuid4().hex if id is None else check_id(id),
+        "name": definition.name,
+        "args": args,
+        "version": definition.version,
+        "id_conflict": id_conflict,
+        "delay_us": 0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
+        "attributes": encode(attributes, "attributes") if attributes else None,
+    }
+
+
+@contextlib.asynccontextmanager
+async def _task_group() -> AsyncGenerator[Any, None]:
+    """A task group that is cancelled at its end instead of waited for."""
+    async with anyio.create_task_group() as group:
+        try:
+            yield group
+        finally:
+            group.cancel_scope.cancel()
+
+
+def _contains(raised: BaseException | None, error: BaseException) -> bool:
+    """Return whether the engine's error is what already ends the program's block."""
+    if isinstance(raised, BaseExceptionGroup):
+        return raised.subgroup(lambda x: x is error) is not None
+    return raised is error

@@ -1,0 +1,1 @@
+"""Stores: where runs, journals and inboxes are kept. One protocol, one behaviour suite."""

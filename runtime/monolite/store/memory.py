@@ -1,0 +1,243 @@
+"""The memory store: the same behaviour in dictionaries. The reference model, and for tests."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import msgspec
+
+from monolite.core import entry as e
+from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.store.protocol import Conflict, Link, Message, RunFilter, Writes
+
+
+class MemoryStore:
+    """A store that lives as long as its process. A lock stands in for SQLite's."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        self.file_id = uuid.uuid4().hex
+        self._lock = threading.RLock()
+        self._runs: dict[RunNo, Run] = {}
+        self._ids: dict[tuple[str, int], RunNo] = {}
+        self._newest: dict[str, RunNo] = {}
+        self._entries: dict[RunNo, dict[int, Entry]] = {}
+        self._messages: dict[int, Message] = {}
+        self._inbox: dict[RunNo, list[int]] = {}
+        self._once: set[tuple[RunNo, str]] = set()
+        self._attempts: dict[RunNo, dict[tuple[str, int], Attempt]] = {}
+        self._views: dict[tuple[RunNo, str], str] = {}
+        self._links: dict[Link, None] = {}
+        self._seq = 0
+
+    def close(self) -> None:
+        return
+
+    def reader(self) -> MemoryStore:
+        return self
+
+    def checkpoint(self) -> None:
+        return
+
+    def changed(self) -> bool:
+        return False
+
+    # Writing.
+
+    def commit(self, writes: Writes) -> None:
+        with self._lock:
+            self._check(writes)
+            for run in writes.runs:
+                self._insert_run(msgspec.structs.replace(run, value=None, error=None))
+            for no, n, at_us, kind, key, args, value, error in writes.journal:
+                entries = self._entries.setdefault(no, {})
+                assert n not in entries, "a journal position is written once"
+                entries[n] = Entry(n, at_us, kind, key, args, value, error)
+            for message in writes.messages:
+                self._insert_message(message)
+            for n, at_us, seq in writes.taken:
+                if self._messages[seq].n is None:
+                    self._messages[seq].n, self._messages[seq].at_us = n, at_us
+            for no, name, value in writes.views:
+                self._views[no, name] = value
+            for attempt in writes.attempts:
+                self._put_attempt(attempt)
+            self._links.update(dict.fromkeys(writes.links))
+            for no in writes.unlinked:
+                self._links = {k: None for k in self._links if k.target_no != no}
+            self._update_runs(writes)
+
+    def _check(self, writes: Writes) -> None:
+        """Refuse the whole batch before any of it is written."""
+        ids = [(run.id, run.generation) for run in writes.runs]
+        once = [(m.run_no, m.message_id) for m in writes.messages if m.message_id is not None]
+        if len(set(ids)) < len(ids) or any(i in self._ids for i in ids):
+            raise Conflict
+        if len(set(once)) < len(once) or any(o in self._once for o in once):
+            raise Conflict
+
+    def _insert_run(self, run: Run) -> None:
+        if run.status in e.ENDED:
+            # It was born and ended in one turn; its end comes with the same batch.
+            run.status, run.ended_us = e.RUNNING, None
+        self._runs[run.no] = run
+        self._ids[run.id, run.generation] = run.no
+        known = self._newest.get(run.id)
+        if known is None or self._runs[known].generation < run.generation:
+            self._newest[run.id] = run.no
+
+    def _insert_message(self, message: Message) -> None:
+        self._seq += 1
+        self._messages[self._seq] = msgspec.structs.replace(message, seq=self._seq)
+        self._inbox.setdefault(message.run_no, []).append(self._seq)
+        if message.message_id is not None:
+            self._once.add((message.run_no, message.message_id))
+
+    def _put_attempt(self, attempt: Attempt) -> None:
+        of_run = self._attempts.setdefault(attempt.run_no, {})
+        key = (attempt.key, attempt.number)
+        known = of_run.get(key)
+        at_us = attempt.at_us if known is None else known.at_us
+        of_run[key] = msgspec.structs.replace(attempt, at_us=at_us)
+
+    def _update_runs(self, writes: Writes) -> None:
+        for note in writes.notes:
+            run = self._runs[note.no]
+            if run.ended_us is None:
+                run.status, run.wake_at_us = note.status, note.wake_at_us
+                run.waiting_on, run.updated_us = note.waiting_on, note.updated_us
+                run.error = note.error
+                if run.started_us is None:
+                    run.started_us = note.started_us
+        for end in writes.ends:
+            run = self._runs[end.no]
+            if run.ended_us is None:
+                run.status, run.value, run.error = end.status, end.value, end.error
+                run.ended_us = run.updated_us = end.ended_us
+                run.wake_at_us = run.waiting_on = None
+
+    # Reading. Copies, so that no caller shares memory with the store.
+
+    def run(self, no: RunNo) -> Run | None:
+        with self._lock:
+            run = self._runs.get(no)
+            return None if run is None else msgspec.structs.replace(run)
+
+    def run_by_id(self, id: str) -> Run | None:
+        with self._lock:
+            no = self._newest.get(id)
+            return None if no is None else self.run(no)
+
+    def runs(self, where: RunFilter) -> list[Run]:
+        with self._lock:
+            found = [
+                msgspec.structs.replace(run)
+                for no, run in sorted(self._runs.items(), reverse=True)
+                if (where.before_no is None or no < where.before_no) and _matches(run, where)
+            ]
+            return found[: where.limit]
+
+    def counts(self) -> dict[str, int]:
+        with self._lock:
+            counts: dict[str, int] = {}
+            for run in self._runs.values():
+                counts[run.status] = counts.get(run.status, 0) + 1
+            return counts
+
+    def entries(self, no: RunNo) -> list[Entry]:
+        with self._lock:
+            found = list(self._entries.get(no, {}).values())
+            for message in self._of(no):
+                if message.n is not None:
+                    found.append(
+                        Entry(
+                            message.n,
+                            message.at_us,
+                            message.kind,
+                            message.channel,
+                            None,
+                            message.value,
+                        )
+                    )
+            return sorted(found, key=lambda x: x.n)
+
+    def attempts(self, no: RunNo) -> list[Attempt]:
+        with self._lock:
+            return [a for _, a in sorted(self._attempts.get(no, {}).items())]
+
+    def undelivered(self, no: RunNo) -> list[Message]:
+        with self._lock:
+            return [msgspec.structs.replace(m) for m in self._of(no) if m.n is None]
+
+    def view(self, no: RunNo, name: str) -> str | None:
+        with self._lock:
+            return self._views.get((no, name))
+
+    def has_message(self, no: RunNo, message_id: str) -> bool:
+        with self._lock:
+            return (no, message_id) in self._once
+
+    def messages_after(self, seq: int, limit: int) -> list[Message]:
+        with self._lock:
+            waiting = (m for s, m in sorted(self._messages.items()) if s > seq and m.n is None)
+            return [msgspec.structs.replace(m) for m in waiting][:limit]
+
+    def due(self, after: tuple[int, int], until_us: int, limit: int) -> list[tuple[int, RunNo]]:
+        with self._lock:
+            wakes = [
+                (run.wake_at_us, no)
+                for no, run in self._runs.items()
+                if run.wake_at_us is not None and run.wake_at_us <= until_us
+            ]
+            return sorted(w for w in wakes if w > after)[:limit]
+
+    def next_due_us(self, after_us: int) -> int | None:
+        with self._lock:
+            wakes = [run.wake_at_us for run in self._runs.values() if run.wake_at_us is not None]
+            return min((w for w in wakes if w > after_us), default=None)
+
+    def queued(self, until_us: int, limit: int) -> list[RunNo]:
+        with self._lock:
+            due = [
+                (run.wake_at_us or 0, no)
+                for no, run in self._runs.items()
+                if run.status == e.QUEUED and (run.wake_at_us or 0) <= until_us
+            ]
+            return [no for _, no in sorted(due)[:limit]]
+
+    def parked(self, limit: int, after: int) -> list[RunNo]:
+        with self._lock:
+            parked = [
+                no
+                for no, run in sorted(self._runs.items())
+                if no > after and run.status in (e.DIVERGED, e.STRANDED)
+            ]
+            return parked[:limit]
+
+    def links(self) -> list[Link]:
+        with self._lock:
+            return list(self._links)
+
+    def max_run_no(self) -> int:
+        with self._lock:
+            return max(self._runs, default=0)
+
+    def max_seq(self) -> int:
+        with self._lock:
+            return self._seq
+
+    def _of(self, no: RunNo) -> list[Message]:
+        return [self._messages[seq] for seq in self._inbox.get(no, [])]
+
+
+def _matches(run: Run, where: RunFilter) -> bool:
+    attributes = msgspec.json.decode(run.attributes) if run.attributes else {}
+    wanted = where.attributes or {}
+    return (
+        (where.status is None or run.status == where.status)
+        and (where.name is None or run.name == where.name)
+        and (where.id_prefix is None or run.id.startswith(where.id_prefix))
+        and (where.parent is None or run.parent_id == where.parent)
+        and all(key in attributes and attributes[key] == wanted[key] for key in wanted)
+    )

@@ -1,0 +1,223 @@
+"""The store's protocol: it loads rows and commits batches, and decides nothing.
+
+`Store` is the owner's side, used by one engine thread. `Reader` is read-only and may be used
+by anyone, engine or not. `Door` is how other processes put work into the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from monolite.core.entry import Attempt, Entry, Run, RunNo
+
+JournalRow = tuple[RunNo, int, int, str, str, str | None, str | None, str | None]
+"""run_no, n, at_us, kind, key, args, value, error."""
+
+
+class Message(msgspec.Struct, gc=False):
+    """An inbox row: a message to a run. `n` is its journal position, None until delivered."""
+
+    run_no: RunNo
+    kind: str
+    channel: str
+    value: str
+    at_us: int
+    message_id: str | None = None
+    n: int | None = None
+    seq: int | None = None
+
+
+class Link(msgspec.Struct, frozen=True, gc=False):
+    """A run (`waiter_no`) whose operation `key` waits for the end of another (`target_no`)."""
+
+    target_no: RunNo
+    waiter_no: RunNo
+    key: str
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """What a run's row says of a run that is not done: status, when to wake it, why it waits.
+
+    `wake_at_us` may be early, never late: 0 means "look at me at start-up", None "only a
+    message will wake me".
+    """
+
+    no: RunNo
+    status: str
+    wake_at_us: int | None
+    waiting_on: str | None
+    updated_us: int
+    started_us: int | None = None
+    error: str | None = None
+
+
+class End(msgspec.Struct, frozen=True, gc=False):
+    """A run's end."""
+
+    no: RunNo
+    status: str
+    value: str | None
+    error: str | None
+    ended_us: int
+
+
+@dataclass
+class Writes:
+    """Everything that one turn writes, committed as one transaction or not at all."""
+
+    runs: list[Run] = field(default_factory=list[Run])
+    journal: list[JournalRow] = field(default_factory=list[JournalRow])
+    messages: list[Message] = field(default_factory=list[Message])
+    taken: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    """(n, at_us, seq) of waiting inbox rows that were delivered as entry n."""
+    views: list[tuple[RunNo, str, str]] = field(default_factory=list[tuple[RunNo, str, str]])
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    links: list[Link] = field(default_factory=list[Link])
+    unlinked: list[RunNo] = field(default_factory=list[RunNo])
+    notes: list[Note] = field(default_factory=list[Note])
+    ends: list[End] = field(default_factory=list[End])
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.journal
+            or self.ends
+            or self.runs
+            or self.messages
+            or self.taken
+            or self.views
+            or self.attempts
+            or self.links
+            or self.unlinked
+            or self.notes
+        )
+
+
+class Conflict(Exception):  # noqa: N818 - not an error of the caller: the engine repeats the turn
+    """Another process created the same run (id, generation) since it was looked up."""
+
+
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs to list: all that match what is given, newest first."""
+
+    status: str | None = None
+    name: str | None = None
+    id_prefix: str | None = None
+    parent: str | None = None
+    attributes: dict[str, Any] | None = None
+    limit: int = 100
+    before_no: int | None = None
+
+
+class Reader(Protocol):
+    """Reads committed state. Every method sees one consistent snapshot."""
+
+    def run_by_id(self, id: str) -> Run | None:
+        """Return the newest run of this id."""
+        ...
+
+    def runs(self, where: RunFilter) -> list[Run]:
+        """Return the runs that match, newest first."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs there are of each status."""
+        ...
+
+    def entries(self, no: RunNo) -> list[Entry]:
+        """Return a run's journal: its own entries and its delivered messages, in order."""
+        ...
+
+    def attempts(self, no: RunNo) -> list[Attempt]:
+        """Return the attempts recorded for a run, by key and number."""
+        ...
+
+    def undelivered(self, no: RunNo) -> list[Message]:
+        """Return the messages of a run that its code has not been given yet, in order."""
+        ...
+
+    def view(self, no: RunNo, name: str) -> str | None:
+        """Return the value of a run's view."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Reader, Protocol):
+    """The owner's side. Every commit checks that this engine still owns the file."""
+
+    epoch: int
+    file_id: str
+
+    def commit(self, writes: Writes) -> None:
+        """Write a batch durably.
+
+        Raises Conflict (repeat the turn), StorageFull (nothing written), Fenced (taken over:
+        nothing written) or CommitUnknown (stop).
+        """
+        ...
+
+    def run(self, no: RunNo) -> Run | None: ...
+
+    def has_message(self, no: RunNo, message_id: str) -> bool:
+        """Return whether a message of this id was ever accepted for the run."""
+        ...
+
+    def messages_after(self, seq: int, limit: int) -> list[Message]:
+        """Return undelivered messages put in by others since `seq`, in file order."""
+        ...
+
+    def due(self, after: tuple[int, int], until_us: int, limit: int) -> list[tuple[int, RunNo]]:
+        """Return (wake_at_us, no) of open runs after that pair, due by `until_us`, in order."""
+        ...
+
+    def next_due_us(self, after_us: int) -> int | None:
+        """Return when the first open run after `after_us` wants to be woken."""
+        ...
+
+    def queued(self, until_us: int, limit: int) -> list[RunNo]:
+        """Return the runs that wait to be started and are due."""
+        ...
+
+    def parked(self, limit: int, after: int) -> list[RunNo]:
+        """Return the runs that stopped for want of fitting code, by number after `after`."""
+        ...
+
+    def links(self) -> list[Link]:
+        """Return every link: few, kept in memory by the engine."""
+        ...
+
+    def max_run_no(self) -> int: ...
+
+    def max_seq(self) -> int:
+        """Return the inbox's last sequence number."""
+        ...
+
+    def changed(self) -> bool:
+        """Return whether someone else committed since this was last asked."""
+        ...
+
+    def reader(self) -> Reader:
+        """Return a reader of its own, for use on another thread."""
+        ...
+
+    def checkpoint(self) -> None:
+        """Move what the log holds into the main file, if nobody is in the way."""
+        ...
+
+
+class Door(Protocol):
+    """How a process that does not own the file puts work into it; each call is one commit."""
+
+    def spawn(self, run: Run, id_conflict: str) -> Run:
+        """Insert a queued run and return it, or the one that exists (see `admission`)."""
+        ...
+
+    def post(self, id: str, message: Message) -> tuple[Run, bool]:
+        """Insert a message to the newest run of `id`.
+
+        Returns the run and whether the message was new. Raises UnknownWorkflow.
+        """
+        ...

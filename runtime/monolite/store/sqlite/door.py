@@ -1,0 +1,159 @@
+"""The door: how a process that does not own the file puts runs and messages into it.
+
+Each call is one WAL transaction on the same file; the engine need not be running.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from monolite.core.admission import Admission, admit
+from monolite.core.entry import TERMINATE, Run, RunNo
+from monolite.errors import FileForeign, StorageFull, UnknownWorkflow
+from monolite.store.protocol import Message
+from monolite.store.sqlite import connection
+from monolite.store.sqlite.reader import SqliteReader
+from monolite.store.sqlite.statements import statements
+from monolite.store.sqlite.store import SYNCHRONOUS, make_schema
+
+WAIT_S = 30.0
+"""How long to wait for the write lock. A busy engine leaves gaps of microseconds, so the wait
+asks often, at random moments, instead of in SQLite's growing steps."""
+
+
+class SqliteDoor(SqliteReader):
+    """A second writer beside the engine: inserts, never changes what the engine wrote."""
+
+    def __init__(self, con: apsw.Connection, path: Path) -> None:
+        super().__init__(con)
+        self._path = path
+        self._deadline_s = 0.0
+        con.set_busy_handler(self._wait)
+
+    @classmethod
+    def open_door(cls, path: Path, *, create: bool, now_us: int) -> SqliteDoor:
+        """Open the file for sending; raise FileForeign if there is none and `create` is false."""
+        if not connection.examine(path) and not create:
+            msg = f"{path} does not exist; start a Runtime on it first, or pass create=True"
+            raise FileForeign(msg)
+        con = connection.open_writer(path, synchronous=SYNCHRONOUS["full"])
+        try:
+            door = cls(con, path)
+            with connection.translated(path):
+                door._begin()
+                make_schema(con, now_us)
+                con.execute("COMMIT")
+                connection.check_format(con, path, statements())
+        except BaseException:
+            con.close()
+            raise
+        return door
+
+    def spawn(self, run: Run, id_conflict: str) -> Run:
+        with self._transaction():
+            existing = self.run_by_id(run.id)
+            verdict = admit(existing, run.id, run.name, id_conflict)
+            if verdict is Admission.ATTACH:
+                assert existing is not None
+                return existing
+            if existing is not None:
+                run.generation = existing.generation + 1
+                if not existing.ended:
+                    self._insert(
+                        Message(
+                            existing.no, TERMINATE, "", '"restarted"', at_us=run.created_us
+                        )
+                    )
+            row = self._con.execute(self._sql["max_run_no"]).fetchone()
+            assert row is not None
+            run.no = RunNo((int(str(row[0])) | 1) + 2)
+            self._con.execute(
+                self._sql["insert_run"],
+                (
+                    run.no,
+                    run.id,
+                    run.generation,
+                    run.name,
+                    run.version,
+                    run.status,
+                    run.args,
+                    run.created_us,
+                    run.started_us,
+                    run.wake_at_us,
+                    run.parent_no,
+                    run.parent_id,
+                    run.parent_key,
+                    run.attributes,
+                    run.updated_us,
+                ),
+            )
+            return run
+
+    def post(self, id: str, message: Message) -> tuple[Run, bool]:
+        with self._transaction():
+            run = self.run_by_id(id)
+            if run is None:
+                msg = f"no run has the id {id!r} in {self._path}; spawn it first"
+                raise UnknownWorkflow(msg)
+            known = message.message_id is not None and (
+                self._con.execute(
+                    self._sql["has_message"], (run.no, message.message_id)
+                ).fetchone()
+                is not None
+            )
+            if not known and not run.ended:
+                self._insert(msgspec.structs.replace(message, run_no=run.no))
+            return run, not known
+
+    def _insert(self, message: Message) -> None:
+        self._con.execute(
+            self._sql["insert_message"],
+            (
+                message.run_no,
+                None,
+                message.at_us,
+                message.kind,
+                message.channel,
+                message.message_id,
+                message.value,
+            ),
+        )
+
+    def _transaction(self) -> _Transaction:
+        self._begin()
+        return _Transaction(self._con, self._path)
+
+    def _begin(self) -> None:
+        self._deadline_s = time.monotonic() + WAIT_S
+        self._con.execute("BEGIN IMMEDIATE")
+
+    def _wait(self, _tries: int) -> bool:
+        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - spreads contenders
+        return time.monotonic() < self._deadline_s
+
+
+class _Transaction:
+    """Commits at the end of a `with`, rolls back if it is left by an exception."""
+
+    def __init__(self, con: apsw.Connection, path: Path) -> None:
+        self._con = con
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: object, tb: object) -> None:
+        if error is not None:
+            if self._con.in_transaction:
+                self._con.execute("ROLLBACK")
+            return
+        try:
+            self._con.execute("COMMIT")
+        except apsw.FullError as full:
+            msg = f"the disk of {self._path} is full; free space, then send the request again"
+            raise StorageFull(msg) from full

@@ -1,0 +1,109 @@
+"""Ownership: one engine per file, by an operating-system lock beside it.
+
+The lock is the fast, local truth: free the moment its holder dies. A holder that is merely
+stopped can be passed over (`takeover`); what keeps it from writing when it wakes is the epoch,
+which every write transaction checks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from monolite.errors import FileOwned
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who owns a file."""
+
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+def this_process(now_us: int) -> Owner:
+    """Return this process as an owner."""
+    since = datetime.fromtimestamp(now_us / 1_000_000, UTC).isoformat(timespec="seconds")
+    return Owner(os.getpid(), socket.gethostname(), since)
+
+
+class OwnerLock:
+    """The lock on `<file>.lock`, held until `release` or the end of the process."""
+
+    def __init__(self, path: Path, owner: Owner, *, takeover: bool) -> None:
+        self.path = path.with_name(path.name + ".lock")
+        self._fd = self._acquire(owner, path, takeover=takeover)
+
+    def _acquire(self, owner: Owner, path: Path, *, takeover: bool) -> int:
+        while True:
+            fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _read_owner(fd)
+                os.close(fd)
+                if not takeover:
+                    raise FileOwned(str(path), holder) from None
+                # A new lock file: the old holder keeps a lock on a file without a name.
+                self.path.unlink(missing_ok=True)
+                continue
+            if _same_file(fd, self.path):
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, msgspec.json.encode(owner), 0)
+                return fd
+            os.close(fd)
+
+    def release(self) -> None:
+        """Give the lock up, removing its file if it is still ours."""
+        if self._fd < 0:
+            return
+        if _same_file(self._fd, self.path):
+            self.path.unlink(missing_ok=True)
+        os.close(self._fd)
+        self._fd = -1
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Return the process that holds the file's lock now, or None if nobody does."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _decode_owner(fd)
+    else:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _same_file(fd: int, path: Path) -> bool:
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    held = os.fstat(fd)
+    return (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
+
+
+def _decode_owner(fd: int) -> Owner | None:
+    try:
+        return cast("Owner", msgspec.json.decode(os.pread(fd, 4096, 0), type=Owner))
+    except msgspec.DecodeError:
+        return None
+
+
+def _read_owner(fd: int) -> str:
+    return str(_decode_owner(fd) or "another process (it has not said which)")

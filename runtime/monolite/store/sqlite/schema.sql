@@ -1,0 +1,130 @@
+-- The file of a monolite runtime, format 1.
+--
+-- The life of a workflow. `monolite_runs` gets a row when it is spawned. Its code runs until it
+-- waits; everything it then learns from outside becomes a journal entry: one row, written when
+-- the thing has happened (an activity's outcome, a timer that fired, a child's end). A message
+-- is a row of `monolite_inbox`; when it is delivered it gets its position `n` in the journal,
+-- and that row is the journal entry. Replaying a run = delivering journal and inbox rows again,
+-- ordered by n. The end is written into the run's own row.
+--
+-- Times are microseconds since 1970, UTC. Values are JSON text. The tables of the application
+-- may live in the same file; ours begin with `monolite_`.
+
+-- One row: what this file is, and which engine owns it now.
+CREATE TABLE monolite_file (
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    format   INTEGER NOT NULL,
+    file_id  TEXT    NOT NULL,
+    made_us  INTEGER NOT NULL,
+    epoch    INTEGER NOT NULL,
+    owner    TEXT
+) STRICT;
+
+-- One row per run. The engine numbers runs evenly, other processes oddly, so that neither
+-- needs the other's counter.
+CREATE TABLE monolite_runs (
+    no          INTEGER PRIMARY KEY,
+    id          TEXT    NOT NULL,
+    generation  INTEGER NOT NULL,
+    name        TEXT    NOT NULL,
+    version     INTEGER NOT NULL,
+    status      TEXT    NOT NULL CHECK (status IN ('queued', 'running', 'waiting', 'paused',
+                    'blocked', 'diverged', 'stranded', 'completed', 'failed', 'cancelled',
+                    'terminated')),
+    args        TEXT    NOT NULL,
+    created_us  INTEGER NOT NULL,
+    started_us  INTEGER,
+    ended_us    INTEGER,
+    wake_at_us  INTEGER,
+    parent_no   INTEGER,
+    parent_id   TEXT,
+    parent_key  TEXT,
+    value       TEXT,
+    error       TEXT,
+    waiting_on  TEXT,
+    attributes  TEXT,
+    updated_us  INTEGER NOT NULL,
+    CHECK ((ended_us IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled', 'terminated'))),
+    CHECK (ended_us IS NULL OR wake_at_us IS NULL)
+) STRICT;
+
+CREATE UNIQUE INDEX monolite_runs_id ON monolite_runs (id, generation);
+-- Who wants to be woken, and when. Runs that only wait for messages are not in it.
+CREATE INDEX monolite_runs_wake ON monolite_runs (wake_at_us, no) WHERE wake_at_us IS NOT NULL;
+CREATE INDEX monolite_runs_queued ON monolite_runs (wake_at_us) WHERE status = 'queued';
+CREATE INDEX monolite_runs_parked ON monolite_runs (no) WHERE status IN ('diverged', 'stranded');
+
+-- What each run has learned, in order. Together with delivered inbox rows this is its journal.
+CREATE TABLE monolite_journal (
+    run_no  INTEGER NOT NULL,
+    n       INTEGER NOT NULL,
+    at_us   INTEGER NOT NULL,
+    kind    TEXT    NOT NULL,
+    key     TEXT    NOT NULL,
+    args    TEXT,
+    value   TEXT,
+    error   TEXT,
+    PRIMARY KEY (run_no, n)
+) STRICT, WITHOUT ROWID;
+
+-- Messages to runs. n is NULL until delivered; seq is the order of the file.
+CREATE TABLE monolite_inbox (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_no      INTEGER NOT NULL,
+    n           INTEGER,
+    at_us       INTEGER NOT NULL,
+    kind        TEXT    NOT NULL CHECK (kind IN ('signal', 'cancel', 'terminate')),
+    channel     TEXT    NOT NULL,
+    message_id  TEXT,
+    value       TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX monolite_inbox_run ON monolite_inbox (run_no, n);
+CREATE UNIQUE INDEX monolite_inbox_once ON monolite_inbox (run_no, message_id)
+    WHERE message_id IS NOT NULL;
+CREATE INDEX monolite_inbox_waiting ON monolite_inbox (seq) WHERE n IS NULL;
+
+-- Attempts worth a row: failed, interrupted, long, or to run at most once.
+CREATE TABLE monolite_attempts (
+    run_no  INTEGER NOT NULL,
+    key     TEXT    NOT NULL,
+    number  INTEGER NOT NULL,
+    state   TEXT    NOT NULL CHECK (state IN ('started', 'interrupted', 'failed')),
+    at_us   INTEGER NOT NULL,
+    due_us  INTEGER,
+    error   TEXT,
+    PRIMARY KEY (run_no, key, number)
+) STRICT, WITHOUT ROWID;
+
+-- The latest value of each view.
+CREATE TABLE monolite_views (
+    run_no  INTEGER NOT NULL,
+    name    TEXT    NOT NULL,
+    value   TEXT    NOT NULL,
+    PRIMARY KEY (run_no, name)
+) STRICT, WITHOUT ROWID;
+
+-- Runs that wait for the end of a run which is not their child.
+CREATE TABLE monolite_links (
+    target_no  INTEGER NOT NULL,
+    waiter_no  INTEGER NOT NULL,
+    key        TEXT    NOT NULL,
+    PRIMARY KEY (target_no, waiter_no, key)
+) STRICT, WITHOUT ROWID;
+
+-- For people: what did it do? SELECT * FROM monolite_timeline WHERE id = 'order-42';
+CREATE VIEW monolite_timeline AS
+SELECT r.id, r.generation, e.n, datetime(e.at_us / 1000000.0, 'unixepoch', 'subsec') AS at,
+       e.kind, e.key, e.args, e.value, e.error
+FROM (SELECT run_no, n, at_us, kind, key, args, value, error FROM monolite_journal
+      UNION ALL
+      SELECT run_no, n, at_us, kind, channel, NULL, value, NULL FROM monolite_inbox) AS e
+JOIN monolite_runs AS r ON r.no = e.run_no
+ORDER BY r.id, r.generation, e.n;
+
+-- For people: what is open, and why?
+CREATE VIEW monolite_open AS
+SELECT id, name, status, waiting_on,
+       datetime(nullif(wake_at_us, 0) / 1000000.0, 'unixepoch', 'subsec') AS wake_at,
+       datetime(created_us / 1000000.0, 'unixepoch', 'subsec') AS created_at
+FROM monolite_runs WHERE ended_us IS NULL ORDER BY no;

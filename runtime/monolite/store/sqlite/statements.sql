@@ -1,0 +1,133 @@
+-- Every statement of the SQLite store. A line "-- name: purpose" starts each one.
+
+-- epoch: the owner's number, read inside every write transaction
+SELECT epoch FROM monolite_file WHERE one = 1
+
+-- file: what this file is
+SELECT format, file_id, epoch, owner FROM monolite_file WHERE one = 1
+
+-- create_file: the row of a new file
+INSERT INTO monolite_file (one, format, file_id, made_us, epoch, owner) VALUES (1, ?, ?, ?, 0, NULL)
+
+-- take_over: become the owner with the next epoch
+UPDATE monolite_file SET epoch = epoch + 1, owner = ? WHERE one = 1 RETURNING epoch
+
+-- insert_run: a new run
+INSERT INTO monolite_runs (no, id, generation, name, version, status, args, created_us, started_us,
+    wake_at_us, parent_no, parent_id, parent_key, attributes, updated_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- insert_entry: one journal entry
+INSERT INTO monolite_journal (run_no, n, at_us, kind, key, args, value, error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- insert_message: a message, delivered (n) or waiting (NULL)
+INSERT INTO monolite_inbox (run_no, n, at_us, kind, channel, message_id, value)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- take_message: a waiting message was delivered as entry n
+UPDATE monolite_inbox SET n = ?, at_us = ? WHERE seq = ? AND n IS NULL
+
+-- put_view: the new value of a view
+INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
+ON CONFLICT (run_no, name) DO UPDATE SET value = excluded.value
+
+-- put_attempt: the newest state of an attempt
+INSERT INTO monolite_attempts (run_no, key, number, state, at_us, due_us, error)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run_no, key, number) DO UPDATE SET state = excluded.state, due_us = excluded.due_us,
+    error = excluded.error
+
+-- put_link: a run waits for the end of another
+INSERT INTO monolite_links (target_no, waiter_no, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+
+-- delete_links: the target has ended and its waiters know
+DELETE FROM monolite_links WHERE target_no = ?
+
+-- note_run: what an open run waits for and when to wake it
+UPDATE monolite_runs SET status = ?, wake_at_us = ?, waiting_on = ?, updated_us = ?,
+    started_us = coalesce(started_us, ?), error = ?
+WHERE no = ? AND ended_us IS NULL
+
+-- end_run: the run's end, once
+UPDATE monolite_runs SET status = ?, value = ?, error = ?, ended_us = ?, updated_us = ?,
+    wake_at_us = NULL, waiting_on = NULL
+WHERE no = ? AND ended_us IS NULL
+
+-- run: one run by number
+SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
+    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us
+FROM monolite_runs WHERE no = ?
+
+-- run_by_id: the newest run of an id
+SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
+    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us
+FROM monolite_runs WHERE id = ? ORDER BY generation DESC LIMIT 1
+
+-- runs: newest first, everything that matches what is given
+SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
+    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us
+FROM monolite_runs
+WHERE no < :before_no
+  AND (:status IS NULL OR status = :status)
+  AND (:name IS NULL OR name = :name)
+  AND (:id_prefix IS NULL OR substr(id, 1, length(:id_prefix)) = :id_prefix)
+  AND (:parent IS NULL OR parent_id = :parent)
+  AND NOT EXISTS (
+      SELECT 1 FROM json_each(:attributes) AS wanted
+      WHERE NOT EXISTS (SELECT 1 FROM json_each(monolite_runs.attributes) AS has
+                        WHERE has.key = wanted.key AND has.value IS wanted.value))
+ORDER BY no DESC LIMIT :limit
+
+-- counts: how many runs there are of each status
+SELECT status, count(*) FROM monolite_runs GROUP BY status
+
+-- entries: a run's journal, its delivered messages among its entries
+SELECT n, at_us, kind, key, args, value, error FROM monolite_journal WHERE run_no = :no
+UNION ALL
+SELECT n, at_us, kind, channel, NULL, value, NULL FROM monolite_inbox
+WHERE run_no = :no AND n IS NOT NULL
+ORDER BY 1
+
+-- attempts: what is known of a run's attempts
+SELECT run_no, key, number, state, at_us, due_us, error FROM monolite_attempts
+WHERE run_no = ? ORDER BY key, number
+
+-- undelivered: a run's waiting messages, in file order
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq FROM monolite_inbox
+WHERE run_no = ? AND n IS NULL ORDER BY seq
+
+-- messages_after: everybody's waiting messages since a sequence number
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq FROM monolite_inbox
+WHERE n IS NULL AND seq > ? ORDER BY seq LIMIT ?
+
+-- has_message: was a message of this id ever accepted?
+SELECT 1 FROM monolite_inbox WHERE run_no = ? AND message_id = ?
+
+-- view: the value of a view
+SELECT value FROM monolite_views WHERE run_no = ? AND name = ?
+
+-- due: open runs to look at, in order of their time
+SELECT wake_at_us, no FROM monolite_runs
+WHERE wake_at_us IS NOT NULL AND (wake_at_us, no) > (?, ?) AND wake_at_us <= ?
+ORDER BY wake_at_us, no LIMIT ?
+
+-- next_due: when the next open run wants to be woken
+SELECT min(wake_at_us) FROM monolite_runs WHERE wake_at_us IS NOT NULL AND wake_at_us > ?
+
+-- queued: runs that wait to be started and are due
+SELECT no FROM monolite_runs WHERE status = 'queued' AND wake_at_us <= ?
+ORDER BY wake_at_us LIMIT ?
+
+-- parked: runs that stopped for want of fitting code
+SELECT no FROM monolite_runs WHERE status IN ('diverged', 'stranded') AND no > ?
+ORDER BY no LIMIT ?
+
+-- links: who waits for the end of whom
+SELECT target_no, waiter_no, key FROM monolite_links
+
+-- max_run_no: the highest run number
+SELECT coalesce(max(no), 0) FROM monolite_runs
+
+-- max_seq: the inbox's last sequence number
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'monolite_inbox'), 0)

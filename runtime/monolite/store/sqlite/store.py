@@ -1,0 +1,294 @@
+"""The SQLite store: the owner's connection, and one transaction per batch."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from monolite.core.entry import Run, RunNo
+from monolite.errors import CommitUnknown, Fenced, StorageFull
+from monolite.store.protocol import Conflict, Link, Message, Writes
+from monolite.store.sqlite import connection
+from monolite.store.sqlite.owner import Owner, OwnerLock, this_process
+from monolite.store.sqlite.reader import SqliteReader
+from monolite.store.sqlite.repair import rewrite_log
+from monolite.store.sqlite.statements import schema, statements
+
+SYNCHRONOUS = {"full": 2, "normal": 1}
+
+LOG_PAGES_MAX = 4_000
+"""Checkpoint when the log has more pages: 16 MiB, so that reading through it stays quick."""
+
+BUSY_TRIES_MAX = 12
+"""Each waits for the busy time-out (5 s): a minute, then whoever holds the lock is stuck."""
+
+
+class SqliteStore(SqliteReader):
+    """Owns one file: lock, epoch, writer connection."""
+
+    def __init__(
+        self, path: Path, con: apsw.Connection, lock: OwnerLock, epoch: int, file_id: str
+    ) -> None:
+        super().__init__(con)
+        self.path = path
+        self.epoch = epoch
+        self.file_id = file_id
+        self._lock = lock
+        self._log_pages = 0
+        self._data_version = con.data_version()
+        con.set_wal_hook(self._on_commit)
+
+    @classmethod
+    def own(
+        cls, path: Path, *, durability: str = "full", now_us: int, takeover: bool = False
+    ) -> SqliteStore:
+        """Open or create the file as its owner.
+
+        Raises FileOwned, FileForeign, FileTooNew or FileDamaged; then nothing was changed.
+        """
+        connection.examine(path)
+        owner = this_process(now_us)
+        lock = OwnerLock(path, owner, takeover=takeover)
+        try:
+            con = connection.open_writer(path, synchronous=SYNCHRONOUS[durability])
+            try:
+                rewrite_log(con, path)
+                epoch, file_id = _prepare(con, path, owner, now_us)
+            except BaseException:
+                con.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, con, lock, epoch, file_id)
+
+    def close(self) -> None:
+        # The lock goes last: whoever gets it finds the file closed.
+        try:
+            with contextlib.suppress(apsw.Error):
+                self.checkpoint()
+            self._con.close()
+        finally:
+            self._lock.release()
+
+    def reader(self) -> SqliteReader:
+        return SqliteReader(connection.open_reader(self.path))
+
+    # Writing.
+
+    def commit(self, writes: Writes) -> None:
+        self._begin()
+        try:
+            self._check_epoch()
+            self._write(writes)
+            self._con.execute("COMMIT")
+        except apsw.ConstraintError as error:
+            self._rollback()
+            if "monolite_runs.id" in str(error) or "monolite_inbox.run_no" in str(error):
+                raise Conflict from error
+            raise
+        except apsw.FullError as error:
+            self._rollback()
+            msg = f"the disk of {self.path} is full; free space, then send the request again"
+            raise StorageFull(msg) from error
+        except apsw.Error as error:
+            self._rollback()
+            msg = (
+                f"committing to {self.path} failed ({error}); whether it took effect shows after "
+                "a restart: restart, then repeat the request with the same id"
+            )
+            raise CommitUnknown(msg) from error
+        except BaseException:
+            self._rollback()
+            raise
+        if self._log_pages > LOG_PAGES_MAX:
+            self.checkpoint()
+
+    def _begin(self) -> None:
+        for tries_left in reversed(range(BUSY_TRIES_MAX)):
+            try:
+                self._con.execute("BEGIN IMMEDIATE")
+            except apsw.BusyError as error:
+                if tries_left == 0:
+                    msg = f"{self.path}: another process has held the write lock for a minute"
+                    raise CommitUnknown(msg) from error
+            else:
+                return
+
+    def _check_epoch(self) -> None:
+        row = self._con.execute(self._sql["epoch"]).fetchone()
+        current = int(row[0]) if row else -1
+        if current != self.epoch:
+            found = self._con.execute(self._sql["file"]).fetchone()
+            raise Fenced(self.epoch, current, str(found[3]) if found else "")
+
+    def _rollback(self) -> None:
+        if self._con.in_transaction:
+            with contextlib.suppress(apsw.Error):
+                self._con.execute("ROLLBACK")
+
+    def _write(self, writes: Writes) -> None:
+        many: Callable[[str, Any], Any] = self._con.executemany
+        sql = self._sql
+        if writes.runs:
+            many(sql["insert_run"], map(_run_row, writes.runs))
+        if writes.journal:
+            many(sql["insert_entry"], writes.journal)
+        if writes.messages:
+            many(sql["insert_message"], map(_message_row, writes.messages))
+        if writes.taken:
+            many(sql["take_message"], writes.taken)
+        if writes.views:
+            many(sql["put_view"], writes.views)
+        if writes.attempts:
+            many(sql["put_attempt"], map(msgspec.structs.astuple, writes.attempts))
+        if writes.links:
+            many(sql["put_link"], map(msgspec.structs.astuple, writes.links))
+        if writes.unlinked:
+            many(sql["delete_links"], [(no,) for no in writes.unlinked])
+        if writes.notes:
+            many(
+                sql["note_run"],
+                [
+                    (
+                        note.status,
+                        note.wake_at_us,
+                        note.waiting_on,
+                        note.updated_us,
+                        note.started_us,
+                        note.error,
+                        note.no,
+                    )
+                    for note in writes.notes
+                ],
+            )
+        if writes.ends:
+            many(
+                sql["end_run"],
+                [(x.status, x.value, x.error, x.ended_us, x.ended_us, x.no) for x in writes.ends],
+            )
+
+    def checkpoint(self) -> None:
+        # PASSIVE: never waits. The others would block on Litestream's long read transaction.
+        _, done = self._con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._log_pages = 0 if done >= 0 else self._log_pages
+
+    def _on_commit(self, _con: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    # Reading, beyond what every reader can.
+
+    def changed(self) -> bool:
+        version = self._con.data_version()
+        if version == self._data_version:
+            return False
+        self._data_version = version
+        return True
+
+    def has_message(self, no: RunNo, message_id: str) -> bool:
+        sql = self._sql["has_message"]
+        return self._con.execute(sql, (no, message_id)).fetchone() is not None
+
+    def messages_after(self, seq: int, limit: int) -> list[Message]:
+        return [
+            Message(*row) for row in self._con.execute(self._sql["messages_after"], (seq, limit))
+        ]
+
+    def due(self, after: tuple[int, int], until_us: int, limit: int) -> list[tuple[int, RunNo]]:
+        rows = self._con.execute(self._sql["due"], (*after, until_us, limit))
+        return [(int(str(at)), RunNo(int(str(no)))) for at, no in rows]
+
+    def next_due_us(self, after_us: int) -> int | None:
+        row = self._con.execute(self._sql["next_due"], (after_us,)).fetchone()
+        return None if row is None or row[0] is None else int(str(row[0]))
+
+    def queued(self, until_us: int, limit: int) -> list[RunNo]:
+        rows = self._con.execute(self._sql["queued"], (until_us, limit))
+        return [RunNo(int(str(no))) for (no,) in rows]
+
+    def parked(self, limit: int, after: int) -> list[RunNo]:
+        rows = self._con.execute(self._sql["parked"], (after, limit))
+        return [RunNo(int(str(no))) for (no,) in rows]
+
+    def links(self) -> list[Link]:
+        return [Link(*row) for row in self._con.execute(self._sql["links"])]
+
+    def max_run_no(self) -> int:
+        return self._number("max_run_no")
+
+    def max_seq(self) -> int:
+        return self._number("max_seq")
+
+    def _number(self, statement: str) -> int:
+        row = self._con.execute(self._sql[statement]).fetchone()
+        assert row is not None
+        return int(str(row[0]))
+
+
+def _prepare(con: apsw.Connection, path: Path, owner: Owner, now_us: int) -> tuple[int, str]:
+    """Create the schema if the file is new, check it if not, and take the next epoch."""
+    sql = statements()
+    with connection.translated(path):
+        con.execute("BEGIN IMMEDIATE")
+        try:
+            make_schema(con, now_us)
+            connection.check_format(con, path, sql)
+            (epoch,) = con.execute(sql["take_over"], (str(owner),)).fetchone() or (0,)
+            file_row = con.execute(sql["file"]).fetchone()
+            assert file_row is not None
+            con.execute("COMMIT")
+        except BaseException:
+            if con.in_transaction:
+                con.execute("ROLLBACK")
+            raise
+    connection.check_damage(con, path)
+    return int(str(epoch)), str(file_row[1])
+
+
+def make_schema(con: apsw.Connection, now_us: int) -> None:
+    """Create our tables if the file has none; inside the caller's transaction."""
+    found = con.execute("SELECT 1 FROM sqlite_schema WHERE name = 'monolite_file'").fetchone()
+    if found is None:
+        con.execute(schema())
+        con.execute(
+            statements()["create_file"], (connection.FORMAT, uuid.uuid4().hex, now_us)
+        )
+
+
+def _run_row(run: Run) -> tuple[Any, ...]:
+    return (
+        run.no,
+        run.id,
+        run.generation,
+        run.name,
+        run.version,
+        run.status,
+        run.args,
+        run.created_us,
+        run.started_us,
+        run.wake_at_us,
+        run.parent_no,
+        run.parent_id,
+        run.parent_key,
+        run.attributes,
+        run.updated_us,
+    )
+
+
+def _message_row(message: Message) -> tuple[Any, ...]:
+    return (
+        message.run_no,
+        message.n,
+        message.at_us,
+        message.kind,
+        message.channel,
+        message.message_id,
+        message.value,
+    )
