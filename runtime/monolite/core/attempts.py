@@ -44,10 +44,13 @@ class GiveUp(msgspec.Struct, frozen=True):
 Plan = Start | Wait | GiveUp
 
 
+_FIRST = Start(1, interrupted=False)
+_FIRST_AND_ONLY = Start(1, interrupted=False, rows=((1, e.STARTED),))
+
+
 def first(opts: Options) -> Start:
     """Plan the first attempt of a new request."""
-    rows = ((1, e.STARTED),) if opts.at_most_once else ()
-    return Start(1, interrupted=False, rows=rows)
+    return _FIRST_AND_ONLY if opts.at_most_once else _FIRST
 
 
 def after_wait(number: int) -> Start:

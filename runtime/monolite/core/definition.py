@@ -29,6 +29,8 @@ class Definition(Generic[R_co]):
         self.name: str = name or str(getattr(fn, "__name__", type(fn).__name__))
         self.opts = opts
         self.signature = Signature(fn, self.name)
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.result_name = f"result of {self.name}"
         self.__doc__ = getattr(fn, "__doc__", None)
         self.__name__ = self.name
         self.__wrapped__ = fn

@@ -120,6 +120,8 @@ class Run(msgspec.Struct, gc=False):
     waiting_on: str | None = None
     attributes: str | None = None
     updated_us: int = 0
+    seed: str | None = None
+    """What random numbers and set orders derive from, if not from the run's own identity."""
 
     @property
     def ended(self) -> bool:

@@ -92,7 +92,7 @@ class OrderedFuture(Future[T]):
 
     def __init__(self, *, loop: WorkflowLoop) -> None:
         self.order = loop.next_order()
-        super().__init__(loop=loop)
+        Future.__init__(self, loop=loop)  # not super(): this is on the path of every step
 
     def __hash__(self) -> int:
         return self.order
@@ -145,14 +145,18 @@ def _refuse(name: str) -> Callable[..., NoReturn]:
 
 
 class WorkflowLoop(AbstractEventLoop):
-    """One run's event loop. `owner` is the run's machine; user code never sees it."""
+    """One run's event loop. `owner` is the run's machine; user code never sees it.
 
-    def __init__(self, owner: TimerOwner) -> None:
+    Tasks and futures are numbered from `first_order`: the same in every replay, and far from
+    other runs' numbers, because asyncio and anyio keep the tasks of all loops in one table.
+    """
+
+    def __init__(self, owner: TimerOwner, first_order: int = 0) -> None:
         self.owner = owner
         self.crash: BaseException | None = None
         self.closing = False
         self._ready: deque[Handle] = deque()
-        self._order = 0
+        self._order = first_order
         self._tasks: list[OrderedTask[Any]] = []
         self._prune_at = 64
         self._factory: Callable[..., Any] | None = None

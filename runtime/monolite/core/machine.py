@@ -15,11 +15,12 @@ from __future__ import annotations
 import heapq
 import random
 import uuid
-from asyncio import CancelledError
+from asyncio import CancelledError, Future
 from collections import deque
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, TypeVar, cast
+from zlib import crc32
 
 import msgspec
 
@@ -29,7 +30,7 @@ from monolite.core.call import Call
 from monolite.core.definition import Definition, Workflow
 from monolite.core.entry import Entry, Outcome, Run
 from monolite.core.loop import OrderedFuture, OrderedTask, Timer, WorkflowLoop
-from monolite.core.payload import encode, fingerprint
+from monolite.core.payload import FINGERPRINT_TEXT_MAX, encode, fingerprint
 from monolite.core.position import where_waiting
 from monolite.errors import Cancelled, Diverged
 
@@ -56,6 +57,7 @@ class Operation(OrderedFuture[Any]):
         "child_key",
         "child_payload",
         "detached",
+        "flight",
         "key",
         "kind",
         "machine",
@@ -66,18 +68,21 @@ class Operation(OrderedFuture[Any]):
     def __init__(
         self, machine: Machine, kind: str, key: str, payload: str, call: Call[Any] | None
     ) -> None:
-        super().__init__(loop=machine.loop)
+        loop = machine.loop
+        self.order = loop.next_order()
+        Future.__init__(self, loop=loop)  # not super(): this is on the path of every step
         self.machine = machine
         self.kind = kind
         self.key = key
         self.payload = payload
-        self.args = fingerprint(payload)
+        self.args = payload if len(payload) <= FINGERPRINT_TEXT_MAX else fingerprint(payload)
         self.call = call
         self.target: str | None = None
         self.detached = False
         self.child: Operation | None = None
         self.child_key: str | None = None
         self.child_payload: str | None = None
+        self.flight: Any = None  # the engine's: the attempt that is running, if one is
 
     def cancel(self, msg: Any = None) -> bool:
         """Give the operation up: its outcome, should one come, is no longer wanted."""
@@ -148,6 +153,7 @@ class Machine:
         "_definition",
         "_main",
         "_random",
+        "_seed",
         "_sweeping",
         "_timer_count",
         "_timer_heap",
@@ -164,7 +170,8 @@ class Machine:
 
     def __init__(self, run: Run, definition: Workflow[Any, Any]) -> None:
         self.run = run
-        self.loop = WorkflowLoop(self)
+        self._seed = run.seed or f"{run.id}/{run.generation}/{run.created_us}"
+        self.loop = WorkflowLoop(self, crc32(self._seed.encode()) << 24)
         self.now_us = run.created_us
         self.next_n = 0
         self.replaying = False
@@ -205,7 +212,9 @@ class Machine:
         if entry.at_us > self.now_us:
             self.now_us = entry.at_us
         kind = entry.kind
-        if kind == e.SIGNAL:
+        if kind == e.ACTIVITY:
+            self._answer(entry)
+        elif kind == e.SIGNAL:
             self.channel(entry.key).push(entry.value or "null")
         elif kind == e.TIMER:
             self._fire(entry)
@@ -284,7 +293,8 @@ class Machine:
 
     def claim_key(self, name: str) -> str:
         """Return `name#n` for the n-th time this run asks for `name`."""
-        self._must_be_loaded()
+        if self.loop.closing:
+            raise Unloaded
         count = self._counts.get(name, 0) + 1
         self._counts[name] = count
         return f"{name}#{count}"
@@ -356,20 +366,16 @@ class Machine:
     def random(self) -> random.Random:
         """The run's own random numbers: the same in every replay."""
         if self._random is None:
-            self._random = random.Random(self._seed("random"))  # noqa: S311
+            self._random = random.Random(f"random/{self._seed}")  # noqa: S311
         return self._random
 
     def uuid4(self) -> uuid.UUID:
         """Return the run's next UUID: the same in every replay."""
         if self._uuids is None:
-            self._uuids = random.Random(self._seed("uuid"))  # noqa: S311
+            self._uuids = random.Random(f"uuid/{self._seed}")  # noqa: S311
         return uuid.UUID(int=self._uuids.getrandbits(128), version=4)
 
     # Inside.
-
-    def _seed(self, use: str) -> str:
-        run = self.run
-        return f"{use}/{run.id}/{run.generation}/{run.created_us}"
 
     def _must_be_loaded(self) -> None:
         if self.loop.closing:

@@ -76,7 +76,7 @@ def encode(value: Any, where: str) -> str:
         )
     if _SUSPECT.search(data):
         _refuse_lossy(value, where)
-    if data.count(b"[") + data.count(b"{") > NESTING_MAX and _depth(data) > NESTING_MAX:
+    if len(data) > 2 * NESTING_MAX and _brackets(data) > NESTING_MAX < _depth(data):
         raise PayloadInvalid(where, f"is nested more than {NESTING_MAX} deep; flatten it")
     return data.decode()
 
@@ -110,6 +110,10 @@ def _refuse_lossy(value: Any, where: str) -> None:
         elif isinstance(item, (list, tuple)):
             items = cast("list[Any]", item)
             stack.extend((f"{path}[{i}]", member) for i, member in enumerate(items))
+
+
+def _brackets(data: bytes) -> int:
+    return data.count(b"[") + data.count(b"{")
 
 
 def _depth(data: bytes) -> int:

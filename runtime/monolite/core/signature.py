@@ -39,15 +39,19 @@ class Signature:
         "_fn",
         "_keywords",
         "_positional",
+        "_required",
         "_rest",
         "_result",
         "_signature",
+        "_where",
         "name",
     )
 
     def __init__(self, fn: Callable[..., Any], name: str) -> None:
         self._fn = fn
         self.name = name
+        self._where = f"arguments of {name}"
+        self._required = 0
         self._signature: inspect.Signature | None = None
         self._result: Codec[Any] | None = None
         self._positional: list[Any] = []
@@ -58,18 +62,29 @@ class Signature:
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return arguments as JSON: an array, or an object if some are given by keyword."""
-        where = f"arguments of {self.name}"
         if not kwargs:
-            return encode(args, where)
-        return encode({"args": args, "kwargs": kwargs}, where)
+            return encode(args, self._where)
+        return encode({"args": args, "kwargs": kwargs}, self._where)
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise TypeError, as Python would, if the function does not take these arguments."""
+        signature = self._resolved()
+        if not kwargs and self._required <= len(args) <= len(self._positional):
+            return  # the common case; `bind` is slow
         try:
-            self._resolved().bind(*args, **kwargs)
+            signature.bind(*args, **kwargs)
         except TypeError as error:
             msg = f"{self.name}(): {error}"
             raise TypeError(msg) from None
+
+    def decode_positional(self, text: str, count: int) -> tuple[Any, ...]:
+        """Return the typed arguments of a text that is known to hold `count` positional ones."""
+        found = self._arity.get(count)
+        if found is None:
+            self._resolved()
+            found = self._tuple_codec(count)
+        decoded: tuple[Any, ...] = found.decode(text, self._where)
+        return decoded
 
     def decode(self, text: str) -> Arguments:
         """Return the typed arguments written as `text`; raise PayloadInvalid if they don't fit."""
@@ -123,18 +138,23 @@ class Signature:
         hints = self._hints()
         positional: list[Any] = []
         by_name: dict[str, Any] = {}
+        required = keyword_only = 0
         for parameter in signature.parameters.values():
             type_ = hints.get(parameter.name, Any)
             if parameter.kind in _POSITIONAL:
+                required += parameter.default is inspect.Parameter.empty
                 positional.append(type_)
                 by_name[parameter.name] = type_
             elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 by_name[parameter.name] = type_
+                keyword_only += parameter.default is inspect.Parameter.empty
             elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 self._rest = type_
             else:
                 self._keywords = type_
         self._positional, self._by_name = positional, by_name
+        # More than anyone passes when a keyword is a must: then `check` takes the slow way.
+        self._required = required if keyword_only == 0 else len(positional) + 1
         self._result = codec(hints.get("return", Any))
         self._signature = signature
         return signature

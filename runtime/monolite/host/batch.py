@@ -31,7 +31,7 @@ class Batch:
     message_ids: set[tuple[RunNo, str]] = field(default_factory=set[tuple[RunNo, str]])
     launches: list[Flight] = field(default_factory=list[Flight])
     landed: list[int] = field(default_factory=list[int])
-    stopped: list[int] = field(default_factory=list[int])
+    stopped: list[Flight] = field(default_factory=list[Flight])
     answers: list[tuple[Reply, Any]] = field(default_factory=list[tuple[Reply, Any]])
     refusals: list[tuple[Reply, BaseException]] = field(
         default_factory=list[tuple[Reply, BaseException]]
@@ -49,7 +49,7 @@ class Released:
     """What a committed turn lets out: to be carried out on the host's event loop."""
 
     launches: list[Flight]
-    stopped: list[int]
+    stopped: list[Flight]
     answers: list[tuple[Reply, Any]]
     refusals: list[tuple[Reply, BaseException]]
     pushes: list[tuple[Sink, str | None]]

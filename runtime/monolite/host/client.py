@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from monolite.core import entry as e
-from monolite.core.admission import check_id, receive
+from monolite.core.admission import check_conflict, check_id, receive
 from monolite.core.call import Call
 from monolite.core.duration import Duration
 from monolite.core.entry import Accepted, Run, RunNo
@@ -74,42 +75,43 @@ class Client:
         attributes: dict[str, Any] | None = None,
     ) -> Handle[R]:
         """Queue a run of a workflow; it is in the file when this returns. See Runtime.spawn."""
-        spawn = prepare_spawn(call, id, id_conflict, delay, attributes)
-        await self._spawn(spawn)
-        return Handle(spawn["id"], self, call.definition.signature.result)
+        made = secrets.token_hex(12)
+        spawn = prepare_spawn(call, id or made, id_conflict, delay, attributes)
+        await self._spawn(*spawn)
+        return Handle(spawn[0], self, call.definition.signature.result)
 
     async def spawn_by_name(
         self, name: str, args: str, *, id: str, id_conflict: str = "attach"
     ) -> Handle[Any]:
         """Queue a run of the workflow called `name`, without its code; `args` is a JSON array."""
-        spawn = {
-            "id": check_id(id),
-            "name": name,
-            "args": args,
-            "version": 0,
-            "id_conflict": id_conflict,
-            "delay_us": 0,
-            "attributes": None,
-        }
-        await self._spawn(spawn)
+        await self._spawn(check_id(id), name, args, 0, check_conflict(id_conflict), 0, None)
         return Handle(id, self)
 
-    async def _spawn(self, spawn: dict[str, Any]) -> None:
+    async def _spawn(
+        self,
+        id: str,
+        name: str,
+        args: str,
+        version: int,
+        id_conflict: str,
+        delay_us: int,
+        attributes: str | None,
+    ) -> None:
         now_us = _now_us()
         run = Run(
             no=RunNo(0),
-            id=spawn["id"],
+            id=id,
             generation=1,
-            name=spawn["name"],
-            version=spawn["version"],
+            name=name,
+            version=version,
             status=e.QUEUED,
-            args=spawn["args"],
+            args=args,
             created_us=now_us,
-            wake_at_us=now_us + spawn["delay_us"],
-            attributes=spawn["attributes"],
+            wake_at_us=now_us + delay_us,
+            attributes=attributes,
             updated_us=now_us,
         )
-        await self._commit(lambda door: door.spawn(run, spawn["id_conflict"]))
+        await self._commit(lambda door: door.spawn(run, id_conflict))
 
     async def signal(
         self, id: str, name: str, text: str, message_id: str | None = None

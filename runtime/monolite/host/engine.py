@@ -157,10 +157,11 @@ class Engine:
 
     def _release(self) -> Released:
         batch = self._batch
+        in_flight = self.flights.by_token
         for token in batch.landed:
-            self.flights.land(token)
+            in_flight.pop(token, None)
         for flight in batch.launches:
-            self.flights.take_off(flight)
+            in_flight[flight.token] = flight
         for link in batch.links:
             self._links.setdefault(link.target_no, []).append(link)
         for resident in batch.ended:
@@ -250,7 +251,7 @@ class Engine:
     def _on_spawn(self, event: Spawn) -> None:
         try:
             definition = self.registry.find(event.name)
-            existing = self._newest(event.id)
+            existing = None if event.fresh else self._newest(event.id)
             verdict = admit(existing, event.id, event.name, event.id_conflict)
         except Exception as error:  # noqa: BLE001 - the spawner's to handle
             self._batch.refusals.append((event.reply, error))
@@ -286,12 +287,12 @@ class Engine:
             self._batch.answers.append((event.reply, answer))
 
     def _on_done(self, event: Done) -> None:
-        flight = self.flights.get(event.token)
+        flight = self.flights.by_token.get(event.token)
         if flight is not None:
             self._land(flight, event.value, None)
 
     def _on_failed(self, event: Failed) -> None:
-        flight = self.flights.get(event.token)
+        flight = self.flights.by_token.get(event.token)
         if flight is None:
             return
         retry = attempts.retry_of(flight.call.opts)
@@ -318,13 +319,14 @@ class Engine:
                 failure.encode(event.failure),
             )
         )
+        resident.machine.operations[flight.key].flight = None
         resident.retrying[flight.key] = Retrying(flight.number + 1, due_us, failures)
         self._residency.touch(resident)
 
     def _landing(self, flight: Flight) -> Resident | None:
         """Take an attempt out of the air; return its run if that still waits for it."""
         self._batch.landed.append(flight.token)
-        resident = self.resident(flight.run_no)
+        resident = self._residency.live.get(flight.run_no) or self.resident(flight.run_no)
         if resident is None or flight.key not in resident.machine.operations:
             return None
         return resident
@@ -369,7 +371,7 @@ class Engine:
     def words(self, no: RunNo) -> Words | None:
         """Return what a run in memory waits for now, or None if its row is all there is."""
         live = self._residency.live.get(no)
-        return None if live is None else live.words(self.flights.of(no))
+        return None if live is None else live.words()
 
     def resident(self, no: RunNo) -> Resident | None:
         """Return a run in memory, bringing it back from its journal if need be."""
@@ -463,9 +465,10 @@ class Engine:
         """Carry out what a run asked for, and its end."""
         self.running = None
         self._residency.touch(resident)
-        for command in resident.machine.take_commands():
+        machine = resident.machine
+        for command in machine.take_commands():
             if isinstance(command, Operation):
-                if resident.machine.operations.get(command.key) is command:
+                if machine.operations.get(command.key) is command:
                     self._carry_out(resident, command)
             elif isinstance(command, Publish):
                 self._batch.writes.views.append((resident.run.no, command.name, command.value))
@@ -473,7 +476,7 @@ class Engine:
                 self._abandon(resident, command.operation)
             else:
                 self._detach(resident, command)
-        outcome = resident.machine.outcome
+        outcome = machine.outcome
         if outcome is not None and not resident.run.ended:
             self._end(resident, outcome)
 
@@ -535,7 +538,8 @@ class Engine:
         """Take up an operation that a replayed run still waits for."""
         no = resident.run.no
         if operation.kind == e.ACTIVITY:
-            if operation.key not in self.flights.of(no):
+            operation.flight = self.flights.claim(no, operation.key)
+            if operation.flight is None:
                 self._recover_activity(resident, operation)
         elif operation.kind == e.CHILD:
             id = operation.target or child_id(
@@ -585,22 +589,21 @@ class Engine:
             self._batch.writes.attempts.append(
                 Attempt(run.no, operation.key, number, state, self._now_us)
             )
-        self._batch.launches.append(
-            Flight(
-                token=self.flights.new_token(),
-                run_no=run.no,
-                run_id=run.id,
-                key=operation.key,
-                call=call,
-                args=operation.payload,
-                number=plan.number,
-                failures=failures,
-                interrupted=plan.interrupted,
-                recorded=bool(plan.rows),
-                idempotency_key=f"{self.store.file_id[:8]}-{run.no}/{run.id}/{operation.key}",
-                since_us=self._now_us,
-            )
+        operation.flight = flight = Flight(
+            self.flights.new_token(),
+            run.no,
+            run.id,
+            operation.key,
+            call,
+            operation.payload,
+            plan.number,
+            failures,
+            plan.interrupted,
+            bool(plan.rows),
+            self.store.file_id,
+            self._now_us,
         )
+        self._batch.launches.append(flight)
 
     def _start_child(self, parent: Resident, operation: Operation) -> None:
         if parent.machine.operations.get(operation.key) is not operation:
@@ -697,14 +700,14 @@ class Engine:
     def _abandon(self, resident: Resident, operation: Operation) -> None:
         """Stop what nobody waits for any more."""
         resident.retrying.pop(operation.key, None)
-        flight = self.flights.of(resident.run.no).get(operation.key)
+        flight: Flight | None = operation.flight
         if flight is not None:
-            self._batch.landed.append(flight.token)
-            self._batch.stopped.append(flight.token)
-        launches = self._batch.launches
-        launches[:] = [
-            f for f in launches if f.run_no != resident.run.no or f.key != operation.key
-        ]
+            operation.flight = None
+            if flight.token in self.flights.by_token:
+                self._batch.landed.append(flight.token)
+                self._batch.stopped.append(flight)
+            else:
+                self._batch.launches.remove(flight)
         if operation.kind == e.CHILD and operation.target is not None:
             self._work.append(partial(self._cancel_child, operation.target))
 

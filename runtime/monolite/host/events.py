@@ -37,6 +37,8 @@ class Spawn(msgspec.Struct):
     delay_us: int
     attributes: str | None
     reply: Reply
+    fresh: bool = False
+    """The id was made for this run: there is no need to look for another of it."""
 
 
 class Post(msgspec.Struct):

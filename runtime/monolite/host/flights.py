@@ -13,29 +13,30 @@ from monolite.core.entry import RunNo
 
 
 class Flight:
-    """One attempt in flight, and everything the supervisor needs to run it."""
+    """One attempt in flight: what the supervisor needs to run it, and what its code may ask."""
 
     __slots__ = (
         "args",
         "call",
         "failures",
-        "idempotency_key",
+        "file_id",
         "interrupted",
         "key",
         "number",
         "recorded",
-        "run_id",
         "run_no",
+        "runtime",
         "since_us",
+        "stopped",
         "token",
+        "workflow_id",
     )
 
     def __init__(
         self,
-        *,
         token: int,
         run_no: RunNo,
-        run_id: str,
+        workflow_id: str,
         key: str,
         call: Call[Any],
         args: str,
@@ -43,12 +44,12 @@ class Flight:
         failures: int,
         interrupted: bool,
         recorded: bool,
-        idempotency_key: str,
+        file_id: str,
         since_us: int,
     ) -> None:
         self.token = token
         self.run_no = run_no
-        self.run_id = run_id
+        self.workflow_id = workflow_id
         self.key = key
         self.call = call
         self.args = args
@@ -56,16 +57,31 @@ class Flight:
         self.failures = failures
         self.interrupted = interrupted
         self.recorded = recorded
-        self.idempotency_key = idempotency_key
+        self.file_id = file_id
         self.since_us = since_us
+        self.runtime: Any = None
+        self.stopped = False
+
+    @property
+    def name(self) -> str:
+        """The activity's name."""
+        return self.call.name
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt at this activity, in this file and in restored copies."""
+        return f"{self.file_id[:8]}-{self.run_no}/{self.workflow_id}/{self.key}"
+
+    def __repr__(self) -> str:
+        return f"<attempt {self.number} at {self.idempotency_key}>"
 
 
 class Flights:
     """Every attempt in flight."""
 
     def __init__(self) -> None:
-        self._by_token: dict[int, Flight] = {}
-        self._by_run: dict[RunNo, dict[str, Flight]] = {}
+        self.by_token: dict[int, Flight] = {}
+        self._unclaimed: dict[tuple[RunNo, str], Flight] = {}
         self._last_token = 0
 
     def new_token(self) -> int:
@@ -73,27 +89,19 @@ class Flights:
         self._last_token += 1
         return self._last_token
 
-    def take_off(self, flight: Flight) -> None:
-        self._by_token[flight.token] = flight
-        self._by_run.setdefault(flight.run_no, {})[flight.key] = flight
+    def set_aside(self, flights: list[Flight]) -> None:
+        """Keep the flights of a run that leaves memory until it comes back for them."""
+        for flight in flights:
+            self._unclaimed[flight.run_no, flight.key] = flight
 
-    def land(self, token: int) -> None:
-        """Forget an attempt: whatever it still reports is late."""
-        flight = self._by_token.pop(token, None)
-        if flight is None:
-            return
-        of_run = self._by_run[flight.run_no]
-        if of_run.get(flight.key) is flight:
-            del of_run[flight.key]
-        if not of_run:
-            del self._by_run[flight.run_no]
+    def of_runs(self, nos: set[RunNo]) -> list[Flight]:
+        """Return the flights of some runs. Looks at every flight: for failed turns only."""
+        return [flight for flight in self.by_token.values() if flight.run_no in nos]
 
-    def get(self, token: int) -> Flight | None:
-        return self._by_token.get(token)
-
-    def of(self, run_no: RunNo) -> dict[str, Flight]:
-        """Return a run's attempts in flight by operation key."""
-        return self._by_run.get(run_no) or {}
+    def claim(self, no: RunNo, key: str) -> Flight | None:
+        """Return the flight of a run's operation, if it is still in the air."""
+        flight = self._unclaimed.pop((no, key), None)
+        return flight if flight is not None and flight.token in self.by_token else None
 
     def __len__(self) -> int:
-        return len(self._by_token)
+        return len(self.by_token)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections import OrderedDict
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,9 +47,9 @@ class Residency:
     def __init__(self, engine: Engine, max_live: int) -> None:
         self._engine = engine
         self._max_live = max_live
-        self.live: OrderedDict[RunNo, Resident] = OrderedDict()
+        self.live: dict[RunNo, Resident] = {}
         self._ids: dict[str, Resident] = {}
-        self._unsettled: OrderedDict[RunNo, None] = OrderedDict()
+        self._unsettled: deque[tuple[int, Resident]] = deque()
         self._alarms: list[tuple[int, RunNo]] = []
         self._revive: list[RunNo] = []
         self._parked: set[RunNo] = set()
@@ -229,47 +229,55 @@ class Residency:
             times.append(self._alarms[0][0])
         if self._store_due_us is not None:
             times.append(self._store_due_us)
-        for no in self._unsettled:
-            times.append(self.live[no].touched_us + QUIET_US)
-            break
+        if self._unsettled:
+            times.append(self._unsettled[0][0] + QUIET_US)
         return min(times) if times else None
 
     # Going quiet, and out.
 
     def settle(self, now_us: int) -> None:
         """Write the rows of runs that have gone quiet, and choose who leaves memory."""
-        settled = 0
-        for no in list(self._quiet(now_us)):
-            self._settle_one(self.live[no], now_us)
-            settled += 1
-            if settled == SETTLES_MAX:
-                break
-        surplus = len(self.live) - self._max_live
-        if surplus > 0:
-            self._choose_leavers(surplus, now_us)
+        if self._unsettled:
+            self._settle_quiet(now_us)
+        if len(self.live) > self._max_live:
+            # A tenth more than must be, so that the choice is not made again in every turn.
+            keep = self._max_live - self._max_live // 10
+            self._choose_leavers(len(self.live) - keep, now_us)
 
-    def _quiet(self, now_us: int) -> list[RunNo]:
-        quiet: list[RunNo] = []
-        for no in self._unsettled:
-            if self.live[no].touched_us + QUIET_US > now_us or len(quiet) >= SETTLES_MAX:
-                break
-            quiet.append(no)
-        for no in quiet:
-            del self._unsettled[no]
-        return quiet
+    def _settle_quiet(self, now_us: int) -> None:
+        """Look at the runs that may have been quiet for a while, oldest suspicion first.
+
+        A run is queued once, when it gets going; if it has moved since, it goes to the back.
+        """
+        for _ in range(min(len(self._unsettled), SETTLES_MAX)):
+            since_us, resident = self._unsettled[0]
+            gone = resident.run.ended or self.live.get(resident.run.no) is not resident
+            if not gone and since_us + QUIET_US > now_us:
+                return
+            self._unsettled.popleft()
+            resident.unsettled = False
+            if gone:
+                continue
+            if resident.touched_us + QUIET_US > now_us:
+                self._suspect(resident)
+            else:
+                self._settle_one(resident, now_us)
+
+    def _suspect(self, resident: Resident) -> None:
+        resident.unsettled = True
+        self._unsettled.append((resident.touched_us, resident))
 
     def _settle_one(self, resident: Resident, now_us: int) -> None:
         run = resident.run
         if run.ended:
             return
-        flights = self._engine.flights.of(run.no)
-        for flight in flights.values():
+        for flight in resident.flights():
             if not flight.recorded and flight.since_us + QUIET_US <= now_us:
                 flight.recorded = True
                 self._engine.batch.writes.attempts.append(
                     Attempt(run.no, flight.key, flight.number, e.STARTED, flight.since_us)
                 )
-        words = resident.words(flights)
+        words = resident.words()
         if words != resident.noted:
             resident.noted = words
             run.status, run.waiting_on = words.status, words.waiting_on
@@ -280,13 +288,14 @@ class Residency:
 
     def _choose_leavers(self, surplus: int, now_us: int) -> None:
         batch = self._engine.batch
-        for no, resident in self.live.items():
+        oldest_first = sorted(self.live.values(), key=lambda r: r.touched_us)
+        for resident in oldest_first:
             if surplus <= 0:
                 break
+            no = resident.run.no
             if no in batch.touched or resident.run.ended:
                 continue
             self._settle_one(resident, now_us)
-            self._unsettled.pop(no, None)
             batch.evicted.append(resident)
             surplus -= 1
 
@@ -297,21 +306,23 @@ class Residency:
             if resident.run.ended or no not in self.live:
                 continue
             resident.touched_us = now_us
-            self.live.move_to_end(no)
-            if resident.noted is HOT or resident.noted.wake_at_us == 0:
-                self._unsettled[no] = None
-                self._unsettled.move_to_end(no)
-            self.arm(resident)
+            if not resident.unsettled:
+                self._suspect(resident)
+            if resident.machine.timers or resident.retrying:
+                self.arm(resident)
         for resident in batch.ended:
             self._drop(resident)
             resident.machine.retire()
         for resident in batch.evicted:
             if resident.run.no in self.live:
+                self._engine.flights.set_aside(resident.flights())
                 self._drop(resident)
                 resident.machine.unload()
 
     def forget(self, batch: Batch) -> None:
         """Drop what a failed turn changed; it comes back from the file as it was before."""
+        flights = self._engine.flights
+        flights.set_aside(flights.of_runs(set(batch.touched)))
         for no, resident in batch.touched.items():
             self._drop(resident)
             resident.machine.unload()
@@ -327,7 +338,6 @@ class Residency:
     def _drop(self, resident: Resident) -> None:
         run = resident.run
         self.live.pop(run.no, None)
-        self._unsettled.pop(run.no, None)
         if self._ids.get(run.id) is resident:
             del self._ids[run.id]
 

@@ -35,7 +35,15 @@ HOT = Words(e.RUNNING, 0, None)
 class Resident:
     """One run in memory."""
 
-    __slots__ = ("armed_us", "machine", "noted", "retrying", "run", "touched_us")
+    __slots__ = (
+        "armed_us",
+        "machine",
+        "noted",
+        "retrying",
+        "run",
+        "touched_us",
+        "unsettled",
+    )
 
     def __init__(self, run: Run, machine: Machine, noted: Words) -> None:
         self.run = run
@@ -44,6 +52,7 @@ class Resident:
         self.retrying: dict[str, Retrying] = {}
         self.touched_us = 0
         self.armed_us: int | None = None
+        self.unsettled = False
 
     def next_due_us(self) -> int | None:
         """Return when the clock next concerns this run."""
@@ -54,12 +63,18 @@ class Resident:
                 due_us = waiting.due_us
         return due_us
 
-    def words(self, flights: dict[str, Flight]) -> Words:
+    def flights(self) -> list[Flight]:
+        """Return the attempts of this run that are running."""
+        operations = self.machine.operations.values()
+        return [o.flight for o in operations if o.flight is not None]
+
+    def words(self) -> Words:
         """Return what the run's row should say while it is quiet."""
         due_us = self.next_due_us()
+        flights = self.flights()
         if flights:
             running = ", ".join(
-                f"{f.key} (attempt {f.number})" for f in list(flights.values())[:5]
+                f"{f.key} (attempt {f.number})" for f in flights[:5]
             )
             return Words(e.RUNNING, 0, f"running {running}")
         if self.retrying:

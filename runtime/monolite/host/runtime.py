@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import uuid
+import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -95,6 +95,8 @@ class Runtime:
         self._ended: anyio.Event | None = None
         self._error: BaseException | None = None
         self._closing = False
+        self._id_prefix = secrets.token_hex(8)
+        self._made_ids = 0
         self._exits = contextlib.AsyncExitStack()
 
     # Life.
@@ -198,10 +200,10 @@ class Runtime:
     def _carry_out(self, released: Released) -> None:
         """Do what a committed turn lets out."""
         assert self._supervisor is not None
-        for token in released.stopped:
-            self._supervisor.stop(token)
-        for flight in released.launches:
-            self._supervisor.launch(flight)
+        for flight in released.stopped:
+            self._supervisor.stop(flight)
+        if released.launches:
+            self._supervisor.launch(released.launches)
         for reply, value in released.answers:
             reply.answer(value)
         for reply, error in released.refusals:
@@ -259,9 +261,15 @@ class Runtime:
         later. `attributes` are plain JSON to find it by. Raises UnknownWorkflow if the
         workflow's code is not in `actors`, PayloadInvalid or TypeError for its arguments.
         """
-        spawn = prepare_spawn(call, id, id_conflict, delay, attributes)
-        await self._ask(lambda reply: Spawn(**spawn, reply=reply))
-        return Handle(spawn["id"], self, call.definition.signature.result)
+        spawn = prepare_spawn(call, id or self._new_id(), id_conflict, delay, attributes)
+        fresh = id is None
+        await self._ask(lambda reply: Spawn(*spawn, reply, fresh))
+        return Handle(spawn[0], self, call.definition.signature.result)
+
+    def _new_id(self) -> str:
+        """Return an id that no other run has: this runtime's random name and a number."""
+        self._made_ids += 1
+        return f"{self._id_prefix}-{self._made_ids}"
 
     def handle(self, id: str, workflow: Any = None) -> Handle[Any]:
         """Return a handle of the run with this id; whether it exists shows when it is used.
@@ -394,26 +402,29 @@ class Feed:
 
 def prepare_spawn(
     call: Call[Any],
-    id: str | None,
+    id: str,
     id_conflict: str,
     delay: Duration | None,
     attributes: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Check a spawn and return what is sent of it; nothing has happened if this raises."""
+) -> tuple[str, str, str, int, str, int, str | None]:
+    """Check a spawn and return what is sent of it (the fields of `events.Spawn`).
+
+    Nothing has happened if this raises.
+    """
     definition = workflow_of(call)
     check_conflict(id_conflict)
     definition.signature.check(call.args, call.kwargs)
     args = definition.signature.encode(call.args, call.kwargs)
     call.claim("spawn it again")
-    return {
-        "id": uuid.uuid4().hex if id is None else check_id(id),
-        "name": definition.name,
-        "args": args,
-        "version": definition.version,
-        "id_conflict": id_conflict,
-        "delay_us": 0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
-        "attributes": encode(attributes, "attributes") if attributes else None,
-    }
+    return (
+        check_id(id),
+        definition.name,
+        args,
+        definition.version,
+        id_conflict,
+        0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
+        encode(attributes, "attributes") if attributes else None,
+    )
 
 
 @contextlib.asynccontextmanager

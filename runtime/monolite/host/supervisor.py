@@ -2,27 +2,61 @@
 
 Whatever an activity does (raise anything, return what is not JSON, run too long) becomes one
 report to the engine; none of it reaches the event loop.
+
+Attempts run in *lanes*: tasks that take one attempt after the other. An activity that finishes
+without waiting costs no task of its own; one that waits keeps its lane, and the next attempt
+is taken by another. A lane whose context variables an activity has changed, or that was
+cancelled, is not used again, so that activities never see each other's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from monolite.core import attempts, failure
-from monolite.core.attempt import AttemptInfo, current_attempt
+from monolite.core.attempt import current_attempt
 from monolite.core.payload import encode
 from monolite.errors import ActivityTimedOut
-from monolite.host.bridge import Bridge
+from monolite.host.bridge import Bridge, PendingReply
 from monolite.host.events import Done, Failed
 from monolite.host.flights import Flight
 
 THREADS_MAX = 64
 """Synchronous activities running at once."""
+
+IDLE_LANES_MAX = 64
+"""Lanes kept for the next attempts; more end when they run out of work."""
+
+CANCEL_WAIT_S = 2.0
+"""How long a cancelled activity may take to end when the runtime is closed."""
+
+
+class Lane:
+    """One task that runs attempts."""
+
+    __slots__ = ("cancel", "wake")
+
+    def __init__(self) -> None:
+        self.cancel: Callable[[], None] = _nothing
+        self.wake: PendingReply | None = None
+
+
+def _nothing() -> None:
+    return
+
+
+def _trio_cancelled() -> tuple[type[BaseException], ...]:
+    """Return trio's cancellation, which must never be swallowed; asyncio's may be user-raised."""
+    cancelled = anyio.get_cancelled_exc_class()
+    return () if issubclass(cancelled, asyncio.CancelledError) else (cancelled,)
 
 
 class Supervisor:
@@ -34,66 +68,126 @@ class Supervisor:
         self._bridge = bridge
         self._report = report
         self._runtime = runtime
-        self._cancel: dict[int, Callable[[], None]] = {}
+        self._queue: deque[Flight] = deque()
+        self._running: dict[int, Lane] = {}
+        self._lanes: set[Lane] = set()
+        self._idle: list[Lane] = []
+        self._roused = False
         self._threads = anyio.CapacityLimiter(THREADS_MAX)
-        self._idle: anyio.Event | None = None
+        self._settled: anyio.Event | None = None
         self._closing = False
 
-    def launch(self, flight: Flight) -> None:
-        """Start an attempt."""
-        if self._closing:
-            return  # not begun: the file still has the request
-        self._cancel[flight.token] = self._bridge.start(self._attempt(flight))
+    def launch(self, flights: list[Flight]) -> None:
+        """Start attempts."""
+        if not self._closing:  # else: not begun, and the file still has the request
+            self._queue.extend(flights)
+            self._rouse()
 
-    def stop(self, token: int) -> None:
+    def stop(self, flight: Flight) -> None:
         """Cancel an attempt whose outcome nobody wants. A thread runs on, unheard."""
-        cancel = self._cancel.pop(token, None)
-        if cancel is not None:
-            cancel()
+        lane = self._running.pop(flight.token, None)
+        if lane is None:
+            flight.stopped = True
+        else:
+            lane.cancel()
 
     @property
     def running(self) -> int:
         """How many attempts are running."""
-        return len(self._cancel)
+        return len(self._running)
 
     async def drain(self, grace_s: float) -> None:
         """Let running attempts finish for `grace_s`, then cancel them: they will run again."""
         self._closing = True
+        self._queue.clear()
         with anyio.move_on_after(grace_s):
-            await self._until_idle()
-        for token in list(self._cancel):
-            self.stop(token)
+            await self._until(lambda: not self._running)
+        running, self._running = self._running, {}
+        for lane in running.values():
+            lane.cancel()
+        for lane in self._idle:
+            if lane.wake is not None:
+                lane.wake.answer(None)
+        with anyio.move_on_after(CANCEL_WAIT_S):
+            await self._until(lambda: not self._lanes)
 
-    async def _until_idle(self) -> None:
-        while self._cancel:
-            self._idle = anyio.Event()
-            await self._idle.wait()
+    async def _until(self, settled: Callable[[], bool]) -> None:
+        while not settled():
+            self._settled = anyio.Event()
+            await self._settled.wait()
 
-    async def _attempt(self, flight: Flight) -> None:
-        try:
-            report = await self._outcome(flight)
-        except BaseException as error:
-            if self._cancel.pop(flight.token, None) is None or not _recordable(error):
-                raise  # we cancelled it
-            report = Failed(flight.token, failure.describe(error), retryable=True)
+    # Lanes.
+
+    def _rouse(self) -> None:
+        """See to it that a lane will look at the queue."""
+        if self._roused or not self._queue:
+            return
+        self._roused = True
+        if self._idle:
+            lane = self._idle.pop()
+            assert lane.wake is not None
+            lane.wake.answer(None)
         else:
-            self._cancel.pop(flight.token, None)
-        self._report(report)
-        if self._idle is not None and not self._cancel:
-            self._idle.set()
+            lane = Lane()
+            self._lanes.add(lane)
+            lane.cancel = self._bridge.start(self._run_lane(lane))
 
-    async def _outcome(self, flight: Flight) -> Done | Failed:
-        opts = flight.call.opts
+    async def _run_lane(self, lane: Lane) -> None:
         try:
-            if opts.timeout_s is None:
+            current_attempt.set(None)
+            clean = copy_context()
+            while not self._closing:
+                self._roused = False
+                while self._queue:
+                    await self._take(lane, self._queue.popleft())
+                    if copy_context() != clean:
+                        return
+                if len(self._idle) >= IDLE_LANES_MAX:
+                    return
+                lane.wake = self._bridge.reply()
+                self._idle.append(lane)
+                await lane.wake.wait()
+        finally:
+            self._lanes.discard(lane)
+            self._rouse()
+            self._notice()
+
+    async def _take(self, lane: Lane, flight: Flight) -> None:
+        if self._queue:
+            self._rouse()  # this attempt may wait, and the others should not wait for it
+        if flight.stopped:
+            return
+        token = flight.token
+        self._running[token] = lane
+        report = await self._attempt(flight)
+        if self._running.pop(token, None) is not None:
+            self._report(report)
+        if self._closing:
+            self._notice()
+
+    def _notice(self) -> None:
+        if self._settled is not None:
+            self._settled.set()
+
+    # One attempt.
+
+    async def _attempt(self, flight: Flight) -> Done | Failed:
+        call = flight.call
+        timeout_s = call.opts.timeout_s
+        try:
+            if timeout_s is None:
                 value = await self._run(flight)
             else:
-                value = await self._run_limited(flight, opts.timeout_s)
-            return Done(flight.token, encode(value, f"result of activity {flight.call.name}"))
-        except Exception as error:  # noqa: BLE001 - reported to the workflow
+                value = await self._run_limited(flight, timeout_s)
+            return Done(flight.token, encode(value, call.definition.result_name))
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if flight.token not in self._running or isinstance(error, _trio_cancelled()):
+                raise  # we cancelled it, or the host is going down
             return self._failed(flight, error)
-        except (SystemExit, KeyboardInterrupt, BaseExceptionGroup) as error:
-            return self._failed(flight, error)
+        finally:
+            current_attempt.set(None)
 
     def _failed(self, flight: Flight, error: BaseException) -> Failed:
         try:
@@ -104,9 +198,8 @@ class Supervisor:
         return Failed(flight.token, failure.describe(error), retryable)
 
     async def _run_limited(self, flight: Flight, timeout_s: float) -> Any:
-        with anyio.move_on_after(timeout_s) as scope:
+        with anyio.move_on_after(timeout_s):
             return await self._run(flight)
-        assert scope.cancelled_caught
         raise ActivityTimedOut(
             "start-to-close", flight.call.name, flight.number, limit_s=timeout_s
         )
@@ -114,18 +207,14 @@ class Supervisor:
     async def _run(self, flight: Flight) -> Any:
         call = flight.call
         definition = call.definition
-        args, kwargs = definition.signature.decode(flight.args)
-        current_attempt.set(
-            AttemptInfo(
-                name=call.name,
-                number=flight.number,
-                idempotency_key=flight.idempotency_key,
-                interrupted=flight.interrupted,
-                workflow_id=flight.run_id,
-                runtime=self._runtime,
-            )
-        )
-        if inspect.iscoroutinefunction(definition.fn):
+        flight.runtime = self._runtime
+        current_attempt.set(flight)
+        if call.kwargs:
+            args, kwargs = definition.signature.decode(flight.args)
+        else:
+            args = definition.signature.decode_positional(flight.args, len(call.args))
+            kwargs = call.kwargs
+        if definition.is_async:
             return await definition.fn(*args, **kwargs)
         # A thread cannot be killed: on a time-out it is left behind, and its token is void.
         result = await anyio.to_thread.run_sync(
@@ -134,8 +223,3 @@ class Supervisor:
             limiter=self._threads,
         )
         return await result if inspect.isawaitable(result) else result
-
-
-def _recordable(error: BaseException) -> bool:
-    """Return whether an exception is the activity's own doing rather than the loop's."""
-    return not isinstance(error, GeneratorExit)

@@ -19,7 +19,7 @@ from monolite.store.protocol import Message
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import statements
-from monolite.store.sqlite.store import SYNCHRONOUS, make_schema
+from monolite.store.sqlite.store import SYNCHRONOUS, make_schema, message_row, run_row
 
 WAIT_S = 30.0
 """How long to wait for the write lock. A busy engine leaves gaps of microseconds, so the wait
@@ -72,26 +72,7 @@ class SqliteDoor(SqliteReader):
             row = self._con.execute(self._sql["max_run_no"]).fetchone()
             assert row is not None
             run.no = RunNo((int(str(row[0])) | 1) + 2)
-            self._con.execute(
-                self._sql["insert_run"],
-                (
-                    run.no,
-                    run.id,
-                    run.generation,
-                    run.name,
-                    run.version,
-                    run.status,
-                    run.args,
-                    run.created_us,
-                    run.started_us,
-                    run.wake_at_us,
-                    run.parent_no,
-                    run.parent_id,
-                    run.parent_key,
-                    run.attributes,
-                    run.updated_us,
-                ),
-            )
+            self._con.execute(self._sql["insert_run"], run_row(run))
             return run
 
     def post(self, id: str, message: Message) -> tuple[Run, bool]:
@@ -111,18 +92,7 @@ class SqliteDoor(SqliteReader):
             return run, not known
 
     def _insert(self, message: Message) -> None:
-        self._con.execute(
-            self._sql["insert_message"],
-            (
-                message.run_no,
-                None,
-                message.at_us,
-                message.kind,
-                message.channel,
-                message.message_id,
-                message.value,
-            ),
-        )
+        self._con.execute(self._sql["insert_message"], message_row(message))
 
     def _transaction(self) -> _Transaction:
         self._begin()

@@ -44,6 +44,7 @@ CREATE TABLE monolite_runs (
     waiting_on  TEXT,
     attributes  TEXT,
     updated_us  INTEGER NOT NULL,
+    seed        TEXT,
     CHECK ((ended_us IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled', 'terminated'))),
     CHECK (ended_us IS NULL OR wake_at_us IS NULL)
 ) STRICT;

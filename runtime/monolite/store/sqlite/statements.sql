@@ -14,8 +14,8 @@ UPDATE monolite_file SET epoch = epoch + 1, owner = ? WHERE one = 1 RETURNING ep
 
 -- insert_run: a new run
 INSERT INTO monolite_runs (no, id, generation, name, version, status, args, created_us, started_us,
-    wake_at_us, parent_no, parent_id, parent_key, attributes, updated_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    wake_at_us, parent_no, parent_id, parent_key, attributes, updated_us, seed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- insert_entry: one journal entry
 INSERT INTO monolite_journal (run_no, n, at_us, kind, key, args, value, error)
@@ -56,17 +56,20 @@ WHERE no = ? AND ended_us IS NULL
 
 -- run: one run by number
 SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
-    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us
+    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us,
+    seed
 FROM monolite_runs WHERE no = ?
 
 -- run_by_id: the newest run of an id
 SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
-    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us
+    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us,
+    seed
 FROM monolite_runs WHERE id = ? ORDER BY generation DESC LIMIT 1
 
 -- runs: newest first, everything that matches what is given
 SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
-    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us
+    wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us,
+    seed
 FROM monolite_runs
 WHERE no < :before_no
   AND (:status IS NULL OR status = :status)

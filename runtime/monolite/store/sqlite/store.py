@@ -137,11 +137,11 @@ class SqliteStore(SqliteReader):
         many: Callable[[str, Any], Any] = self._con.executemany
         sql = self._sql
         if writes.runs:
-            many(sql["insert_run"], map(_run_row, writes.runs))
+            many(sql["insert_run"], map(run_row, writes.runs))
         if writes.journal:
             many(sql["insert_entry"], writes.journal)
         if writes.messages:
-            many(sql["insert_message"], map(_message_row, writes.messages))
+            many(sql["insert_message"], map(message_row, writes.messages))
         if writes.taken:
             many(sql["take_message"], writes.taken)
         if writes.views:
@@ -262,7 +262,7 @@ def make_schema(con: apsw.Connection, now_us: int) -> None:
         )
 
 
-def _run_row(run: Run) -> tuple[Any, ...]:
+def run_row(run: Run) -> tuple[Any, ...]:
     return (
         run.no,
         run.id,
@@ -279,10 +279,11 @@ def _run_row(run: Run) -> tuple[Any, ...]:
         run.parent_key,
         run.attributes,
         run.updated_us,
+        run.seed,
     )
 
 
-def _message_row(message: Message) -> tuple[Any, ...]:
+def message_row(message: Message) -> tuple[Any, ...]:
     return (
         message.run_no,
         message.n,
