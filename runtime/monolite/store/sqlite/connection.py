@@ -69,12 +69,23 @@ def refuse_foreign(con: apsw.Connection, path: Path) -> None:
 
 def check_format(con: apsw.Connection, path: Path, sql: dict[str, str]) -> None:
     """Raise FileTooNew if the file was written by a newer monolite."""
+    if con.execute("SELECT 1 FROM sqlite_schema WHERE name = 'monolite_file'").fetchone() is None:
+        raise _without_tables(con, path)
     row = con.execute(sql["file"]).fetchone()
     if row is None:
         msg = f"{path} has lost the row that says what it is; restore it from a backup"
         raise FileDamaged(msg)
     if int(row[0]) > FORMAT:
         raise FileTooNew(str(path), int(row[0]), FORMAT)
+
+
+def _without_tables(con: apsw.Connection, path: Path) -> FileDamaged | FileForeign:
+    if con.pragma("application_id") != APPLICATION_ID:
+        return FileForeign(f"{path} is empty; give the path of a monolite file")
+    return FileDamaged(
+        f"{path} holds none of monolite's tables: they were in {path.name}-wal when it was "
+        "copied; copy both files, or copy it with `sqlite3 FILE '.backup COPY'`"
+    )
 
 
 def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
@@ -126,10 +137,15 @@ def open_reader(path: Path) -> apsw.Connection:
         con.set_busy_timeout(BUSY_TIMEOUT_MS)
         con.pragma("application_id")
     except (apsw.CantOpenError, apsw.ReadOnlyError):
-        con = _open(path, apsw.SQLITE_OPEN_READONLY, "immutable=1")
+        con = open_as_it_lies(path)
     except apsw.Error as error:
         raise translate(error, path) from error
     return con
+
+
+def open_as_it_lies(path: Path) -> apsw.Connection:
+    """Open a file that nobody writes to: without locks, without its log, without a trace."""
+    return _open(path, apsw.SQLITE_OPEN_READONLY, "immutable=1")
 
 
 def check_damage(con: apsw.Connection, path: Path) -> None:

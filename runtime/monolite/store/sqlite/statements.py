@@ -1,4 +1,4 @@
-"""Statements: the named SQL of `statements.sql`, read once."""
+"""Statements: the named SQL of this package's files, each read once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _HEAD = re.compile(r"^-- (\w+): .+$", re.MULTILINE)
 
 
 @cache
-def statements() -> dict[str, str]:
-    """Return every named statement of this package."""
-    text = _read("statements.sql")
+def statements(file: str = "statements.sql") -> dict[str, str]:
+    """Return every named statement of a file of this package."""
+    text = _read(file)
     heads = list(_HEAD.finditer(text))
     ends = [head.start() for head in heads[1:]] + [len(text)]
     return {

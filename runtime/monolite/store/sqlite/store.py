@@ -14,16 +14,12 @@ import msgspec
 from monolite.core.entry import Run, RunNo
 from monolite.errors import CommitUnknown, Fenced, StorageFull
 from monolite.store.protocol import Conflict, Link, Message, Writes
-from monolite.store.sqlite import connection
+from monolite.store.sqlite import connection, log
 from monolite.store.sqlite.owner import Owner, OwnerLock, this_process
 from monolite.store.sqlite.reader import SqliteReader
-from monolite.store.sqlite.repair import rewrite_log
 from monolite.store.sqlite.statements import schema, statements
 
 SYNCHRONOUS = {"full": 2, "normal": 1}
-
-LOG_PAGES_MAX = 4_000
-"""Checkpoint when the log has more pages: 16 MiB, so that reading through it stays quick."""
 
 BUSY_TRIES_MAX = 12
 """Each waits for the busy time-out (5 s): a minute, then whoever holds the lock is stuck."""
@@ -58,8 +54,9 @@ class SqliteStore(SqliteReader):
         try:
             con = connection.open_writer(path, synchronous=SYNCHRONOUS[durability])
             try:
-                rewrite_log(con, path)
+                log.rewrite(con, path)
                 epoch, file_id = _prepare(con, path, owner, now_us)
+                log.make_room(con, path)
             except BaseException:
                 con.close()
                 raise
@@ -107,7 +104,7 @@ class SqliteStore(SqliteReader):
         except BaseException:
             self._rollback()
             raise
-        if self._log_pages > LOG_PAGES_MAX:
+        if self._log_pages > log.LOG_PAGES_MAX:
             self.checkpoint()
 
     def _begin(self) -> None:

@@ -1,0 +1,19 @@
+-- Statements that look at a whole file; some read all of it. A line "-- name: purpose" starts each.
+
+-- identity: what this file is, and who opened it last
+SELECT format, file_id, made_us, epoch, owner FROM monolite_file WHERE one = 1
+
+-- oldest_open: the run that has been open for the longest time
+SELECT no FROM monolite_runs WHERE ended_us IS NULL ORDER BY no LIMIT 1
+
+-- children: the runs that a run started, in order
+SELECT no FROM monolite_runs WHERE parent_no = ? ORDER BY no LIMIT ?
+
+-- views: everything that a run has published
+SELECT name, value FROM monolite_views WHERE run_no = ? ORDER BY name
+
+-- undelivered_count: how many messages wait in inboxes
+SELECT count(*) FROM monolite_inbox WHERE n IS NULL
+
+-- check: what SQLite finds wrong with the file, or one row "ok"
+PRAGMA quick_check(10)

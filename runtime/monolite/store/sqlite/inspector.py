@@ -1,0 +1,149 @@
+"""The inspector: reads a whole file, or a copy of one, and leaves no trace on the disk."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from monolite.core.entry import Run, RunNo
+from monolite.errors import FileDamaged
+from monolite.store.sqlite import connection
+from monolite.store.sqlite.reader import SqliteReader
+from monolite.store.sqlite.statements import statements
+
+T = TypeVar("T")
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What a file says of itself. `owner` is the last engine that opened it, alive or not."""
+
+    format: int
+    file_id: str
+    made_us: int
+    epoch: int
+    owner: str | None
+
+
+class Inspector(SqliteReader):
+    """A reader that can also say how the file itself is."""
+
+    def __init__(self, con: apsw.Connection) -> None:
+        super().__init__(con)
+        self._whole = statements("inspection.sql")
+
+    def identity(self) -> Identity:
+        """Return the row that says what the file is."""
+        return Identity(*self._one("identity"))
+
+    def journal_mode(self) -> str:
+        """Return SQLite's journal mode: "wal", or "delete" in a copy that SQLite itself made."""
+        return str(self._con.pragma("journal_mode"))
+
+    def defects(self) -> list[str]:
+        """Return what SQLite's quick check finds wrong, at most ten things; reads all of it."""
+        found = [str(text) for (text,) in self._con.execute(self._whole["check"])]
+        return [] if found == ["ok"] else found
+
+    def oldest_open(self) -> Run | None:
+        """Return the run that has been open for the longest time."""
+        row = self._con.execute(self._whole["oldest_open"]).fetchone()
+        return None if row is None else self.run(RunNo(int(str(row[0]))))
+
+    def children(self, no: RunNo, limit: int) -> list[Run]:
+        """Return the runs that a run started, oldest first, at most `limit`."""
+        rows = self._con.execute(self._whole["children"], (no, limit)).fetchall()
+        found = [self.run(RunNo(int(str(row[0])))) for row in rows]
+        return [run for run in found if run is not None]
+
+    def views(self, no: RunNo) -> dict[str, str]:
+        """Return everything that a run has published, as JSON text by name."""
+        rows = self._con.execute(self._whole["views"], (no,))
+        return {str(name): str(value) for name, value in rows}
+
+    def undelivered_count(self) -> int:
+        """Return how many messages wait in inboxes."""
+        return int(str(self._one("undelivered_count")[0]))
+
+    def _one(self, statement: str) -> Any:
+        row = self._con.execute(self._whole[statement]).fetchone()
+        assert row is not None
+        return row
+
+
+def inspect(path: Path, question: Callable[[Inspector], T]) -> T:
+    """Answer a question from one snapshot of a file; neither it nor its folder changes.
+
+    Works while an engine runs, without one, and on a copy in a place that cannot be written to.
+    Raises FileForeign, FileTooNew or FileDamaged if the file is unfit.
+    """
+    if not path.is_file() or _log_bytes(path) or _shared_memory(path).exists():
+        return _inspect_shared(path, question)
+    # Nobody has the file open. Opening it in the usual way would put a log beside it.
+    before = _stamp(path)
+    try:
+        answer = _ask(connection.open_as_it_lies(path), path, question)
+    except FileDamaged:
+        if _stamp(path) == before:
+            raise
+    else:
+        if _stamp(path) == before:
+            return answer
+    # An engine came and changed it meanwhile: what was read may be half of each.
+    return _inspect_shared(path, question)
+
+
+def _inspect_shared(path: Path, question: Callable[[Inspector], T]) -> T:
+    """Read beside whoever has the file open, or a copy whose log was copied with it."""
+    if not _log_bytes(path) or _shared_memory(path).exists() or _writable(path.parent):
+        return _ask(connection.open_reader(path), path, question)
+    # The log can be read only with an index, which cannot be made here: make it elsewhere.
+    with tempfile.TemporaryDirectory(prefix="monolite-") as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        shutil.copyfile(_log(path), _log(copy))
+        return _ask(connection.open_reader(copy), path, question)
+
+
+def _ask(con: apsw.Connection, path: Path, question: Callable[[Inspector], T]) -> T:
+    try:
+        with connection.translated(path):
+            connection.refuse_foreign(con, path)
+            connection.check_format(con, path, statements())
+            con.execute("BEGIN")
+            return question(Inspector(con))
+    finally:
+        con.close()
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _shared_memory(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
+
+
+def _log_bytes(path: Path) -> int:
+    try:
+        return _log(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _stamp(path: Path) -> tuple[int, int, bool]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, _shared_memory(path).exists()
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
