@@ -27,8 +27,8 @@ NESTING_MAX = 200
 FINGERPRINT_TEXT_MAX = 1024
 """Arguments up to this size are journaled as they are; longer ones by their hash."""
 
-# Only text that contains one of these can hide a NaN (written as null) or a huge integer.
-_SUSPECT = re.compile(rb"null|[0-9]{19}")
+# Only text with a `null` can hide a NaN, and only one with this many digits a huge integer.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
@@ -74,7 +74,7 @@ def encode(value: Any, where: str) -> str:
             f"is {len(data):,} bytes, the limit is {PAYLOAD_BYTES_MAX:,}; "
             "store it in a file and pass the path",
         )
-    if _SUSPECT.search(data):
+    if b"null" in data or (len(data) > 18 and _LONG_NUMBER.search(data)):
         _refuse_lossy(value, where)
     if len(data) > 2 * NESTING_MAX and _brackets(data) > NESTING_MAX < _depth(data):
         raise PayloadInvalid(where, f"is nested more than {NESTING_MAX} deep; flatten it")

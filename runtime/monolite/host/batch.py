@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from monolite.core.entry import Run, RunNo
@@ -12,7 +12,6 @@ from monolite.host.resident import Resident
 from monolite.store.protocol import Link, Writes
 
 
-@dataclass
 class Batch:
     """What a turn writes (`writes`), and what its commit lets out or puts into memory (the rest).
 
@@ -20,28 +19,49 @@ class Batch:
     memory is dropped and read again from the file.
     """
 
-    writes: Writes = field(default_factory=Writes)
-    created: dict[str, Run] = field(default_factory=dict[str, Run])
-    touched: dict[RunNo, Resident] = field(default_factory=dict[RunNo, Resident])
-    ended: list[Resident] = field(default_factory=list[Resident])
-    evicted: list[Resident] = field(default_factory=list[Resident])
-    parked: list[RunNo] = field(default_factory=list[RunNo])
-    links: list[Link] = field(default_factory=list[Link])
-    taken: set[int] = field(default_factory=set[int])
-    message_ids: set[tuple[RunNo, str]] = field(default_factory=set[tuple[RunNo, str]])
-    launches: list[Flight] = field(default_factory=list[Flight])
-    landed: list[int] = field(default_factory=list[int])
-    stopped: list[Flight] = field(default_factory=list[Flight])
-    answers: list[tuple[Reply, Any]] = field(default_factory=list[tuple[Reply, Any]])
-    refusals: list[tuple[Reply, BaseException]] = field(
-        default_factory=list[tuple[Reply, BaseException]]
+    # Not a dataclass: one is made for every turn, and default factories are slow.
+    __slots__ = (
+        "answers",
+        "asks",
+        "created",
+        "ended",
+        "evicted",
+        "landed",
+        "launches",
+        "links",
+        "message_ids",
+        "parked",
+        "pushes",
+        "refusals",
+        "stopped",
+        "taken",
+        "touched",
+        "waiters",
+        "watchers",
+        "writes",
     )
-    pushes: list[tuple[Sink, str | None]] = field(default_factory=list[tuple[Sink, str | None]])
-    asks: list[Ask] = field(default_factory=list[Ask])
-    waiters: list[tuple[RunNo, Reply]] = field(default_factory=list[tuple[RunNo, Reply]])
-    watchers: list[tuple[RunNo, str, Sink]] = field(
-        default_factory=list[tuple[RunNo, str, Sink]]
-    )
+
+    def __init__(self) -> None:
+        self.writes = Writes()
+        # Memory, once committed.
+        self.created: dict[str, Run] = {}
+        self.touched: dict[RunNo, Resident] = {}
+        self.ended: list[Resident] = []
+        self.evicted: list[Resident] = []
+        self.parked: list[RunNo] = []
+        self.links: list[Link] = []
+        self.taken: set[int] = set()
+        self.message_ids: set[tuple[RunNo, str]] = set()
+        self.landed: list[int] = []
+        self.waiters: list[tuple[RunNo, Reply]] = []
+        self.watchers: list[tuple[RunNo, str, Sink]] = []
+        # What leaves.
+        self.launches: list[Flight] = []
+        self.stopped: list[Flight] = []
+        self.answers: list[tuple[Reply, Any]] = []
+        self.refusals: list[tuple[Reply, BaseException]] = []
+        self.pushes: list[tuple[Sink, str | None]] = []
+        self.asks: list[Ask] = []
 
 
 @dataclass

@@ -6,7 +6,6 @@ by anyone, engine or not. `Door` is how other processes put work into the file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -64,21 +63,34 @@ class End(msgspec.Struct, frozen=True, gc=False):
     ended_us: int
 
 
-@dataclass
 class Writes:
     """Everything that one turn writes, committed as one transaction or not at all."""
 
-    runs: list[Run] = field(default_factory=list[Run])
-    journal: list[JournalRow] = field(default_factory=list[JournalRow])
-    messages: list[Message] = field(default_factory=list[Message])
-    taken: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
-    """(n, at_us, seq) of waiting inbox rows that were delivered as entry n."""
-    views: list[tuple[RunNo, str, str]] = field(default_factory=list[tuple[RunNo, str, str]])
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
-    links: list[Link] = field(default_factory=list[Link])
-    unlinked: list[RunNo] = field(default_factory=list[RunNo])
-    notes: list[Note] = field(default_factory=list[Note])
-    ends: list[End] = field(default_factory=list[End])
+    __slots__ = (
+        "attempts",
+        "ends",
+        "journal",
+        "links",
+        "messages",
+        "notes",
+        "runs",
+        "taken",
+        "unlinked",
+        "views",
+    )
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.journal: list[JournalRow] = []
+        self.messages: list[Message] = []
+        self.taken: list[tuple[int, int, int]] = []
+        """(n, at_us, seq) of waiting inbox rows that were delivered as entry n."""
+        self.views: list[tuple[RunNo, str, str]] = []
+        self.attempts: list[Attempt] = []
+        self.links: list[Link] = []
+        self.unlinked: list[RunNo] = []
+        self.notes: list[Note] = []
+        self.ends: list[End] = []
 
     def __bool__(self) -> bool:
         return bool(

@@ -19,6 +19,12 @@ from monolite.store.sqlite.statements import statements
 
 T = TypeVar("T")
 
+FILE_CONTENT = 0
+"""Which of a database's files to read (apsw.Connection.read): the database itself."""
+
+WRITE_VERSION_AT = 18
+"""Where the header says how the file is written (https://www.sqlite.org/fileformat.html)."""
+
 
 class Identity(msgspec.Struct, frozen=True):
     """What a file says of itself. `owner` is the last engine that opened it, alive or not."""
@@ -42,8 +48,12 @@ class Inspector(SqliteReader):
         return Identity(*self._one("identity"))
 
     def journal_mode(self) -> str:
-        """Return SQLite's journal mode: "wal", or "delete" in a copy that SQLite itself made."""
-        return str(self._con.pragma("journal_mode"))
+        """Return "wal", or "rollback" if SQLite itself made the copy.
+
+        By the file's header: the pragma says how this connection reads it.
+        """
+        _, versions = self._con.read("main", FILE_CONTENT, WRITE_VERSION_AT, 1)
+        return "wal" if versions == b"\2" else "rollback"
 
     def defects(self) -> list[str]:
         """Return what SQLite's quick check finds wrong, at most ten things; reads all of it."""
@@ -82,68 +92,50 @@ def inspect(path: Path, question: Callable[[Inspector], T]) -> T:
     Works while an engine runs, without one, and on a copy in a place that cannot be written to.
     Raises FileForeign, FileTooNew or FileDamaged if the file is unfit.
     """
-    if not path.is_file() or _log_bytes(path) or _shared_memory(path).exists():
-        return _inspect_shared(path, question)
-    # Nobody has the file open. Opening it in the usual way would put a log beside it.
+    if not path.is_file() or _beside(path, "-shm").exists():
+        return _ask(connection.open_reader(path), path, question)
+    # Nobody has the file open, and opening it in the usual way would put files beside it.
     before = _stamp(path)
     try:
-        answer = _ask(connection.open_as_it_lies(path), path, question)
-    except FileDamaged:
+        answer = _inspect_alone(path, question)
+    except (FileDamaged, OSError):
         if _stamp(path) == before:
             raise
     else:
         if _stamp(path) == before:
             return answer
     # An engine came and changed it meanwhile: what was read may be half of each.
-    return _inspect_shared(path, question)
+    return _ask(connection.open_reader(path), path, question)
 
 
-def _inspect_shared(path: Path, question: Callable[[Inspector], T]) -> T:
-    """Read beside whoever has the file open, or a copy whose log was copied with it."""
-    if not _log_bytes(path) or _shared_memory(path).exists() or _writable(path.parent):
-        return _ask(connection.open_reader(path), path, question)
-    # The log can be read only with an index, which cannot be made here: make it elsewhere.
+def _inspect_alone(path: Path, question: Callable[[Inspector], T]) -> T:
+    log = _beside(path, "-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return _ask(connection.open_as_it_lies(path), path, question)
+    # SQLite reads a log only through an index file beside it: make that elsewhere.
     with tempfile.TemporaryDirectory(prefix="monolite-") as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        shutil.copyfile(_log(path), _log(copy))
+        shutil.copyfile(log, _beside(copy, "-wal"))
         return _ask(connection.open_reader(copy), path, question)
 
 
 def _ask(con: apsw.Connection, path: Path, question: Callable[[Inspector], T]) -> T:
     try:
         with connection.translated(path):
+            con.execute("BEGIN")  # every answer from the same snapshot
             connection.refuse_foreign(con, path)
             connection.check_format(con, path, statements())
-            con.execute("BEGIN")
             return question(Inspector(con))
     finally:
         con.close()
 
 
-def _log(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
-
-
-def _shared_memory(path: Path) -> Path:
-    return path.with_name(path.name + "-shm")
-
-
-def _log_bytes(path: Path) -> int:
-    try:
-        return _log(path).stat().st_size
-    except OSError:
-        return 0
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def _stamp(path: Path) -> tuple[int, int, bool]:
+    """Return what changes when an engine opens the file or writes to it."""
     found = path.stat()
-    return found.st_mtime_ns, found.st_size, _shared_memory(path).exists()
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+    return found.st_mtime_ns, found.st_size, _beside(path, "-shm").exists()
