@@ -4,6 +4,9 @@
 needs is here; everything else is importable, and may change.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from monolite import errors
 from monolite.core.attempt import AttemptInfo, attempt
 from monolite.core.call import Call
@@ -16,9 +19,27 @@ from monolite.core.failure import register_exception
 from monolite.core.handle import Handle, HistoryEntry, Info
 from monolite.core.retry import Retry
 from monolite.errors import MonoliteError
-from monolite.host.client import Client
-from monolite.host.runtime import Runtime
-from monolite.host.spawning import spawn
+
+if TYPE_CHECKING:
+    from monolite.host.client import Client
+    from monolite.host.runtime import Runtime
+    from monolite.host.spawning import spawn
+else:
+    _HOST = {
+        "Client": "monolite.host.client",
+        "Runtime": "monolite.host.runtime",
+        "spawn": "monolite.host.spawning",
+    }
+
+    def __getattr__(name: str) -> Any:
+        """Import the host when it is first asked for: without anyio and apsw we start quickly."""
+        if name not in _HOST:
+            msg = f"module 'monolite' has no attribute {name!r}"
+            raise AttributeError(msg)
+        found = getattr(import_module(_HOST[name]), name)
+        globals()[name] = found
+        return found
+
 
 Entry = HistoryEntry
 

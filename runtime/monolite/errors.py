@@ -115,7 +115,7 @@ class WorkflowFailed(MonoliteError):
 
 
 class ActivityFailed(MonoliteError):
-    """An activity failed `attempts` times and will not be tried again; `cause` is the last error."""
+    """An activity failed `attempts` times and is given up; `cause` is the last error."""
 
     def __init__(self, name: str, attempts: int, cause: BaseException) -> None:
         plural = "" if attempts == 1 else "s"
@@ -132,9 +132,7 @@ class ActivityFailed(MonoliteError):
 
     @classmethod
     def restore(cls, fields: dict[str, Any], message: str, cause: BaseException | None) -> Any:
-        return cls(
-            fields["name"], fields["attempts"], cause or RemoteError("Exception", message)
-        )
+        return cls(fields["name"], fields["attempts"], cause or RemoteError("Exception", message))
 
 
 class ActivityTimedOut(ActivityFailed):

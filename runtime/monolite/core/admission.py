@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 from monolite.core.entry import Accepted, Run
 from monolite.errors import AlreadyExists, Misused
@@ -59,8 +60,9 @@ def _ended_words(status: str) -> str:
 def check_id(id: str, noun: str = "id") -> str:
     """Return `id` if it can name a run or a message; raise Misused saying what is wrong."""
     problem = None
-    if not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-        problem = f"must be text, not {type(id).__name__}"
+    given: Any = id  # callers may be untyped
+    if not isinstance(given, str):
+        problem = f"must be text, not {type(given).__name__}"
     elif not id or len(id) > ID_CHARS_MAX:
         problem = f"must have 1 to {ID_CHARS_MAX} characters, it has {len(id)}"
     elif not id.isprintable():

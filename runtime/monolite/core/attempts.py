@@ -63,6 +63,8 @@ def recover(opts: Options, known: list[Attempt]) -> Plan:
     last = known[-1] if known else None
     if last is not None and last.state == e.ATTEMPT_FAILED:
         return Wait(last.number + 1, last.due_us or 0)
+    if last is not None and last.state == e.RETURNED:
+        return after_wait(last.number)
     number = 1 if last is None else last.number
     if opts.at_most_once and last is not None:
         return GiveUp(number)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 
+SHOWN_MAX = 200
+"""Characters of the arguments that a call's repr shows."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of one call beside its arguments; None: the definition's own."""
@@ -97,7 +100,8 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         self.claim("await it again")
         loop = running_loop()
         if loop is not None:
-            return cast("Any", loop.owner).perform(self)
+            durable: Generator[Any, Any, R_co] = cast("Any", loop.owner).perform(self)
+            return durable
         return self.definition.bare(self).__await__()
 
     def send(self, value: Any) -> Any:
@@ -126,13 +130,9 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
 
     def __del__(self) -> None:
         if not self._used:
-            warnings.warn(
-                f"{self!r} was never awaited or spawned", RuntimeWarning, stacklevel=2
-            )
+            warnings.warn(f"{self!r} was never awaited or spawned", RuntimeWarning, stacklevel=2)
 
     def __repr__(self) -> str:
         shown = [repr(a) for a in self.args] + [f"{k}={v!r}" for k, v in self.kwargs.items()]
         text = ", ".join(shown)
-        return f"{self.name}({text if len(text) < 200 else text[:200] + '...'})"
-
-
+        return f"{self.name}({text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + '...'})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from monolite.core.loop import running_loop
 from monolite.core.payload import Codec, codec, encode
@@ -24,7 +24,11 @@ def machine_of(use: str) -> Any:
 class _Channel(Generic[T]):
     __slots__ = ("_codec", "name", "type")
 
-    def __init__(self, name: str, type: type[T] | Any = Any) -> None:  # noqa: A002
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: _Channel[Any], name: str, type: Any = Any) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:  # noqa: A002
         self.name = name
         self.type = type
         self._codec: Codec[T] | None = None

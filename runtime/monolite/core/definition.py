@@ -37,10 +37,11 @@ class Definition(Generic[R_co]):
 
     async def bare(self, call: Call[Any]) -> R_co:
         """Run the function itself, outside any runtime, as a plain unit test would."""
-        result = self.fn(*call.args, **call.kwargs)
+        result: Any = self.fn(*call.args, **call.kwargs)
         if inspect.isawaitable(result):
-            return await result
-        return result  # type: ignore[no-any-return]
+            result = await result
+        found: R_co = result
+        return found
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.name}>"
@@ -85,9 +86,11 @@ def workflow(fn: Any = None, /, *, name: str | None = None, version: int = 1) ->
     their code up by it, so renaming the function needs `name="old"`. Workflow code must be
     deterministic: what it does may depend only on its arguments and on what it awaits.
     """
-    if fn is not None:
+
+    def decorate(fn: Callable[..., Any]) -> Workflow[..., Any]:
         return Workflow(fn, name, version)
-    return lambda f: Workflow(f, name, version)
+
+    return decorate if fn is None else decorate(fn)
 
 
 class _ActivityDecorator:
@@ -102,7 +105,8 @@ class _ActivityDecorator:
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Activity[P, R]: ...
     def __call__(self, fn: Any, /) -> Any:
-        return Activity(fn, self._name, self._opts)
+        made: Activity[..., Any] = Activity(fn, self._name, self._opts)
+        return made
 
 
 @overload

@@ -30,6 +30,9 @@ LINKED = '"linked"'
 JOINED = '"joined"'
 """A spawn's answer: there was such a run, or the child is detached; ask for its result."""
 
+SHOWN_MAX = 200
+"""Characters of the arguments that a request's description shows."""
+
 INBOX_KINDS = (SIGNAL, CANCEL, TERMINATE)
 """Kinds whose row is in the inbox table: the message itself is the journal entry."""
 
@@ -55,7 +58,9 @@ def describe_request(kind: str, key: str, args: str | None) -> str:
     if kind == TIMER:
         seconds = int(args or 0) / 1_000_000
         return f"{key} (a timer of {seconds:g} s)"
-    shown = "" if args is None else args if len(args) <= 200 else args[:200] + "..."
+    shown = args or ""
+    if len(shown) > SHOWN_MAX:
+        shown = shown[:SHOWN_MAX] + "..."
     if shown.startswith("[") and shown.endswith("]"):
         shown = f"({shown[1:-1]})"
     return f"{kind} {key}{shown}"
@@ -133,7 +138,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """What the file knows of one attempt at an activity that has no outcome yet.
 
     `state` is "started" (an intent or a long attempt in flight), "interrupted" (cut off by a
-    crash, recorded before the next attempt starts) or "failed" (next one due at `due_us`).
+    crash, recorded before the next attempt starts), "failed" (next one due at `due_us`) or
+    "returned" (handed back unbegun, because the runtime was closing).
     """
 
     run_no: RunNo
@@ -148,3 +154,4 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 STARTED = "started"
 INTERRUPTED = "interrupted"
 ATTEMPT_FAILED = "failed"
+RETURNED = "returned"

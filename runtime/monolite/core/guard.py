@@ -7,6 +7,7 @@ left alone. Imports and tracebacks inside a workflow may read source files.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Any
 
@@ -82,13 +83,12 @@ def _refuse(event: str, args: tuple[Any, ...]) -> None:
 
 def _reads_source() -> bool:
     """Return whether the import system or a traceback is what reads."""
-    frame = sys._getframe(2)  # noqa: SLF001 - the documented way to see the caller
+    frame = inspect.currentframe()
     for _ in range(FRAMES_MAX):
+        if frame is None:
+            return False
         name = frame.f_code.co_filename
         if name.startswith(_MAY_READ[0]) or name.endswith(_MAY_READ[1:]):
             return True
-        following = frame.f_back
-        if following is None:
-            return False
-        frame = following
+        frame = frame.f_back
     return False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -55,7 +56,7 @@ class Port(Protocol):
     async def signal(self, id: str, name: str, text: str, message_id: str | None) -> Accepted: ...
     async def control(self, id: str, kind: str, reason: str) -> Accepted: ...
     async def view(self, id: str, name: str) -> str | None: ...
-    def watch(self, id: str, name: str) -> AsyncIterator[str]: ...
+    def watch(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
     async def describe(self, id: str) -> Info: ...
     async def history(self, id: str) -> list[HistoryEntry]: ...
 
@@ -77,9 +78,12 @@ class Handle(Generic[R_co]):
         UnknownWorkflow if there is no such run. May be called any number of times.
         """
         text = await self._port.result(self.id, None)
-        if self._codec is None:
-            return msgspec.json.decode(text)  # type: ignore[no-any-return]
-        return self._codec.decode(text, f"result of {self.id}")  # type: ignore[no-any-return]
+        found: R_co = (
+            msgspec.json.decode(text)
+            if self._codec is None
+            else self._codec.decode(text, f"result of {self.id}")
+        )
+        return found
 
     async def signal(self, signal: Signal[T], value: T, *, id: str | None = None) -> Accepted:
         """Send a message into the run; it is durable when this returns.
@@ -105,10 +109,11 @@ class Handle(Generic[R_co]):
         text = await self._port.view(self.id, view.name)
         return None if text is None else view.decode(text)
 
-    async def watch(self, view: View[T]) -> AsyncIterator[T]:
+    async def watch(self, view: View[T]) -> AsyncGenerator[T, None]:
         """Yield the view's value, then each later one, until the run ends."""
-        async for text in self._port.watch(self.id, view.name):
-            yield view.decode(text)
+        async with aclosing(self._port.watch(self.id, view.name)) as values:
+            async for text in values:
+                yield view.decode(text)
 
     async def describe(self) -> Info:
         """Return what is known of the run now."""

@@ -12,11 +12,13 @@ it feeds the next journal entry. The same entries always give the same steps in 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
-from asyncio import AbstractEventLoop, Future, Task
-from asyncio.events import _get_running_loop, _set_running_loop
+import re
+from asyncio import Future, Task
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Iterable
 from types import MethodType
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -24,9 +26,18 @@ from monolite.errors import NotDurable
 
 T = TypeVar("T")
 
+# Part of asyncio's interface for those who write loops, though its names begin with "_".
+_get_running_loop: Callable[[], Any] = vars(asyncio)["_get_running_loop"]
+_set_running_loop: Callable[[Any], None] = vars(asyncio)["_set_running_loop"]
+
+# What `super().__init__` would call, without the search: this is on the path of every step.
+init_future: Callable[..., None] = vars(Future)["__init__"]
+
 STEPS_MAX = 10_000_000
 """Steps without waiting for anything: more means that the code spins (`sleep(0)` in a loop)."""
 
+FOREVER_S = 253_402_300_799
+"""The end of the year 9999, the last that has a date: a timer set for later waits until then."""
 
 _ANYIO_REDELIVERY = "_deliver_cancellation"
 
@@ -90,9 +101,9 @@ class OrderedFuture(Future[T]):
 
     __slots__ = ("order",)
 
-    def __init__(self, *, loop: WorkflowLoop) -> None:
-        self.order = loop.next_order()
-        Future.__init__(self, loop=loop)  # not super(): this is on the path of every step
+    def __init__(self, *, loop: Any) -> None:
+        self.order: int = loop.next_order()
+        init_future(self, loop=loop)
 
     def __hash__(self) -> int:
         return self.order
@@ -103,20 +114,29 @@ class OrderedTask(Task[T]):
 
     __slots__ = ("order",)
 
+    _log_destroy_pending: bool  # asyncio's own: whether to complain of a task dropped unfinished
+
     def __init__(
         self,
-        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        coro: Coroutine[Any, Any, T],
         *,
-        loop: WorkflowLoop,
+        loop: Any,
         name: str | None = None,
         context: contextvars.Context | None = None,
     ) -> None:
         # Before Task.__init__, which puts the task into asyncio's set of all tasks.
-        self.order = loop.next_order()
+        self.order: int = loop.next_order()
         super().__init__(coro, loop=loop, name=name or f"task-{self.order}", context=context)
 
     def __hash__(self) -> int:
         return self.order
+
+    def drop(self) -> None:
+        """Close the coroutine, whatever its clean-up code raises: the run goes on elsewhere."""
+        self._log_destroy_pending = False
+        coro: Any = self.get_coro()
+        with contextlib.suppress(BaseException):
+            coro.close()
 
 
 class TimerOwner(Protocol):
@@ -144,7 +164,7 @@ def _refuse(name: str) -> Callable[..., NoReturn]:
     return refused
 
 
-class WorkflowLoop(AbstractEventLoop):
+class WorkflowLoop:
     """One run's event loop. `owner` is the run's machine; user code never sees it.
 
     Tasks and futures are numbered from `first_order`: the same in every replay, and far from
@@ -226,14 +246,7 @@ class WorkflowLoop(AbstractEventLoop):
         _set_running_loop(self)
         try:
             for task in self.live_tasks():
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-                coro = task.get_coro()
-                if coro is None:
-                    continue
-                try:
-                    coro.close()
-                except BaseException:  # noqa: BLE001, S112 - user clean-up code; the run goes on from its journal
-                    continue
+                task.drop()
         finally:
             _set_running_loop(outer)
             self._ready.clear()
@@ -255,17 +268,17 @@ class WorkflowLoop(AbstractEventLoop):
     def time(self) -> float:
         return self.owner.now_us / 1_000_000
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(
         self,
         callback: Callable[..., Any],
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> Handle:
-        handle = Handle(callback, args, context or contextvars.copy_context())
+        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
         self._ready.append(handle)
         return handle
 
-    def call_soon_threadsafe(  # type: ignore[override]
+    def call_soon_threadsafe(
         self,
         callback: Callable[..., Any],
         *args: Any,
@@ -274,34 +287,40 @@ class WorkflowLoop(AbstractEventLoop):
         if _get_running_loop() is not self:
             call = "asyncio's call_soon_threadsafe() from another thread"
             raise NotDurable(call)
-        return self.call_soon(callback, *args, context=context)
+        handle: Handle = self.call_soon(callback, *args, context=context)
+        return handle
 
-    def call_later(  # type: ignore[override]
+    def call_later(
         self,
         delay: float,
         callback: Callable[..., Any],
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> Timer:
-        due_us = self.owner.now_us + max(0, round(delay * 1_000_000))
-        return self.owner.arm(due_us, callback, args, context or contextvars.copy_context())
+        due_us = self.owner.now_us + max(0, round(min(delay, FOREVER_S) * 1_000_000))
+        due_us = min(due_us, FOREVER_S * 1_000_000)
+        return self.owner.arm(
+            due_us, callback, args, contextvars.copy_context() if context is None else context
+        )
 
-    def call_at(  # type: ignore[override]
+    def call_at(
         self,
         when: float,
         callback: Callable[..., Any],
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> Timer:
-        due_us = max(self.owner.now_us, round(when * 1_000_000))
-        return self.owner.arm(due_us, callback, args, context or contextvars.copy_context())
+        due_us = max(self.owner.now_us, round(min(when, FOREVER_S) * 1_000_000))
+        return self.owner.arm(
+            due_us, callback, args, contextvars.copy_context() if context is None else context
+        )
 
     def create_future(self) -> OrderedFuture[Any]:
         return OrderedFuture(loop=self)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self,
-        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        coro: Coroutine[Any, Any, T],
         *,
         name: str | None = None,
         context: contextvars.Context | None = None,
@@ -328,8 +347,8 @@ class WorkflowLoop(AbstractEventLoop):
     def get_debug(self) -> bool:
         return False
 
-    def set_debug(self, enabled: bool) -> None:
-        del enabled
+    def set_debug(self, _enabled: object) -> None:
+        return
 
     def get_exception_handler(self) -> Any:
         return None
@@ -349,26 +368,27 @@ class WorkflowLoop(AbstractEventLoop):
         del timeout
 
 
-for _name in (
-    "run_forever run_until_complete stop close run_in_executor set_default_executor getaddrinfo "
-    "getnameinfo create_connection create_server start_tls create_unix_connection "
-    "create_unix_server create_datagram_endpoint connect_accepted_socket connect_read_pipe "
-    "connect_write_pipe subprocess_shell subprocess_exec add_reader remove_reader add_writer "
-    "remove_writer sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into sock_sendall "
-    "sock_sendto sock_connect sock_accept sock_sendfile sendfile add_signal_handler "
-    "remove_signal_handler set_exception_handler"
-).split():
+_REFUSED = """
+    run_forever run_until_complete stop close run_in_executor set_default_executor getaddrinfo
+    getnameinfo create_connection create_server start_tls create_unix_connection
+    create_unix_server create_datagram_endpoint connect_accepted_socket connect_read_pipe
+    connect_write_pipe subprocess_shell subprocess_exec add_reader remove_reader add_writer
+    remove_writer sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into sock_sendall
+    sock_sendto sock_connect sock_accept sock_sendfile sendfile add_signal_handler
+    remove_signal_handler set_exception_handler
+"""
+for _name in filter(None, re.split(r"\s+", _REFUSED)):
     setattr(WorkflowLoop, _name, _refuse(_name))
-WorkflowLoop.__abstractmethods__ = frozenset()
 
 
 def pin_cancel_scopes() -> None:
     """Give anyio's cancel scopes of workflow tasks a hash that repeats in a replay.
 
     anyio keeps child scopes in a set; siblings always have different host tasks, so the host
-    task's number orders them. Scopes of ordinary tasks keep the hash they had.
+    task's number orders them. Scopes of ordinary tasks keep the hash they had. Likewise,
+    `asyncio.as_completed` gets an order of its own.
     """
-    from anyio._backends import _asyncio  # noqa: PLC0415 - loaded only where workflows run
+    from anyio._backends import _asyncio
 
     scope_type = _asyncio.CancelScope
     ordinary_hash = scope_type.__hash__
@@ -378,7 +398,21 @@ def pin_cancel_scopes() -> None:
         return host.order if type(host) is OrderedTask else ordinary_hash(scope)
 
     if getattr(scope_type.__hash__, "__name__", "") != scope_hash.__name__:
-        scope_type.__hash__ = scope_hash  # type: ignore[method-assign]
+        type.__setattr__(scope_type, "__hash__", scope_hash)
+    _pin_as_completed()
+
+
+def _pin_as_completed() -> None:
+    """Let `asyncio.as_completed` start what it is given in the order given.
+
+    It puts its arguments through `set`, and coroutines there follow their memory addresses. What
+    that name means in its module can be changed however the function itself was imported.
+    """
+
+    def in_order(items: Iterable[Any] = ()) -> Iterable[Any]:
+        return dict.fromkeys(items) if items and running_loop() is not None else set(items)
+
+    asyncio.tasks.__dict__["set"] = in_order
 
 
 def running_loop() -> WorkflowLoop | None:

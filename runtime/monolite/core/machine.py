@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import random
 import uuid
-from asyncio import CancelledError, Future
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Generator
 from contextvars import Context
@@ -29,12 +29,18 @@ from monolite.core import failure
 from monolite.core.call import Call
 from monolite.core.definition import Definition, Workflow
 from monolite.core.entry import Entry, Outcome, Run
-from monolite.core.loop import OrderedFuture, OrderedTask, Timer, WorkflowLoop
+from monolite.core.loop import OrderedFuture, OrderedTask, Timer, WorkflowLoop, init_future
 from monolite.core.payload import FINGERPRINT_TEXT_MAX, encode, fingerprint
-from monolite.core.position import where_waiting
+from monolite.core.position import where_raised, where_waiting
 from monolite.errors import Cancelled, Diverged
 
 T = TypeVar("T")
+
+HEAP_SLACK = 64
+"""Cancelled timers stay in the heap until they outnumber the others, or this."""
+
+ASKED_MAX = 8
+"""Operations named in a divergence; a run may have thousands."""
 
 
 class Unloaded(BaseException):
@@ -68,9 +74,9 @@ class Operation(OrderedFuture[Any]):
     def __init__(
         self, machine: Machine, kind: str, key: str, payload: str, call: Call[Any] | None
     ) -> None:
-        loop = machine.loop
-        self.order = loop.next_order()
-        Future.__init__(self, loop=loop)  # not super(): this is on the path of every step
+        loop: Any = machine.loop
+        self.order: int = loop.next_order()
+        init_future(self, loop=loop)
         self.machine = machine
         self.kind = kind
         self.key = key
@@ -171,7 +177,7 @@ class Machine:
     def __init__(self, run: Run, definition: Workflow[Any, Any]) -> None:
         self.run = run
         self._seed = run.seed or f"{run.id}/{run.generation}/{run.created_us}"
-        self.loop = WorkflowLoop(self, crc32(self._seed.encode()) << 24)
+        self.loop: WorkflowLoop = WorkflowLoop(self, crc32(self._seed.encode()) << 24)
         self.now_us = run.created_us
         self.next_n = 0
         self.replaying = False
@@ -208,9 +214,10 @@ class Machine:
     def deliver(self, entry: Entry) -> None:
         """Feed one entry and run until quiet; raise Diverged if the code does not ask for it."""
         assert entry.n == self.next_n, f"entry {entry.n} delivered where {self.next_n} is next"
+        if self.outcome is not None:
+            raise self._diverged(entry)
         self.next_n += 1
-        if entry.at_us > self.now_us:
-            self.now_us = entry.at_us
+        self.now_us = max(self.now_us, entry.at_us)
         kind = entry.kind
         if kind == e.ACTIVITY:
             self._answer(entry)
@@ -366,13 +373,13 @@ class Machine:
     def random(self) -> random.Random:
         """The run's own random numbers: the same in every replay."""
         if self._random is None:
-            self._random = random.Random(f"random/{self._seed}")  # noqa: S311
+            self._random = random.Random(f"random/{self._seed}")
         return self._random
 
     def uuid4(self) -> uuid.UUID:
         """Return the run's next UUID: the same in every replay."""
         if self._uuids is None:
-            self._uuids = random.Random(f"uuid/{self._seed}")  # noqa: S311
+            self._uuids = random.Random(f"uuid/{self._seed}")
         return uuid.UUID(int=self._uuids.getrandbits(128), version=4)
 
     # Inside.
@@ -388,7 +395,7 @@ class Machine:
 
     def _disarm(self, timer: Timer) -> None:
         self.timers.pop(timer.number, None)
-        if len(self._timer_heap) > 64 and len(self._timer_heap) > 2 * len(self.timers):
+        if len(self._timer_heap) > max(HEAP_SLACK, 2 * len(self.timers)):
             self._timer_heap = [t for t in self._timer_heap if not t.is_cancelled]
             heapq.heapify(self._timer_heap)
 
@@ -402,6 +409,8 @@ class Machine:
         self.loop.call_soon(timer.callback, *timer.args, context=timer.context)
 
     def _cancel(self, entry: Entry) -> None:
+        if self._cancel_reason is not None:
+            return  # asking again must not interrupt the clean-up that the first one began
         reason = msgspec.json.decode(entry.value or '""')
         self._cancel_reason = str(reason)
         assert self._main is not None
@@ -509,7 +518,7 @@ class Machine:
     def _asked(self) -> str:
         """Return what the code asks for now, and where in the user's code it waits."""
         if self.outcome is not None:
-            return f"nothing: the workflow {self.outcome.status}"
+            return f"nothing: the workflow {self.outcome.status}{self._why()}"
         asked = [operation.request() for operation in self.operations.values()]
         asked += [
             e.describe_request(e.TIMER, f"timer#{t.number}", str(t.delay_us))
@@ -517,5 +526,16 @@ class Machine:
         ]
         asked += [f"signal {n}" for n, c in self._channels.items() if c.waiters]
         places = where_waiting(cast("list[Any]", self.loop.live_tasks()))
-        listed = ", ".join(asked[:8]) + (", ..." if len(asked) > 8 else "")
+        listed = ", ".join(asked[:ASKED_MAX]) + (", ..." if len(asked) > ASKED_MAX else "")
         return (listed or "nothing") + (f" (at {', '.join(places)})" if places else "")
+
+    def _why(self) -> str:
+        """Return the exception that ended the run and where it was raised, if one did."""
+        if self.outcome is None or self.outcome.error is None:
+            return ""
+        why = f" with {failure.decode(self.outcome.error).summary()}"
+        main = self._main
+        raised = main is not None and main.done() and not main.cancelled()
+        error = main.exception() if main is not None and raised else None
+        place = None if error is None else where_raised(error)
+        return why if place is None else f"{why} (at {place})"

@@ -28,12 +28,15 @@ FINGERPRINT_TEXT_MAX = 1024
 """Arguments up to this size are journaled as they are; longer ones by their hash."""
 
 # Only text with a `null` can hide a NaN, and only one with this many digits a huge integer.
+LONG_DIGITS = 19
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 
 
 def _encode_hook(value: Any) -> Any:
     """Encode what msgspec does not know: pydantic models, without importing pydantic."""
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
     dump = getattr(value, "model_dump", None)
     if dump is None or isinstance(value, type):
         msg = f"objects of type {type(value).__qualname__} are not JSON"
@@ -74,7 +77,7 @@ def encode(value: Any, where: str) -> str:
             f"is {len(data):,} bytes, the limit is {PAYLOAD_BYTES_MAX:,}; "
             "store it in a file and pass the path",
         )
-    if b"null" in data or (len(data) > 18 and _LONG_NUMBER.search(data)):
+    if b"null" in data or (len(data) >= LONG_DIGITS and _LONG_NUMBER.search(data)):
         _refuse_lossy(value, where)
     if len(data) > 2 * NESTING_MAX and _brackets(data) > NESTING_MAX < _depth(data):
         raise PayloadInvalid(where, f"is nested more than {NESTING_MAX} deep; flatten it")
@@ -95,21 +98,20 @@ def _refuse_lossy(value: Any, where: str) -> None:
     stack: list[tuple[str, Any]] = [("$", msgspec.to_builtins(value, enc_hook=_encode_hook))]
     while stack:
         path, item = stack.pop()
-        if isinstance(item, float):
+        kind: Any = item.__class__  # exact, because msgspec has just made it
+        if kind is float:
             if not math.isfinite(item):
                 raise PayloadInvalid(where, f"{path} is {item}, which JSON cannot hold; use None")
-        elif isinstance(item, int):
+        elif kind is int:
             if not _INT_MIN <= item <= _INT_MAX:
                 raise PayloadInvalid(
                     where, f"{path} is an integer beyond 64 bits; pass it as text or Decimal"
                 )
-        elif isinstance(item, dict):
-            members = cast("dict[Any, Any]", item)
-            stack.extend((f"{path}.{key}", member) for key, member in members.items())
-            stack.extend((f"{path} (a key)", key) for key in members)
-        elif isinstance(item, (list, tuple)):
-            items = cast("list[Any]", item)
-            stack.extend((f"{path}[{i}]", member) for i, member in enumerate(items))
+        elif kind is dict:
+            stack.extend((f"{path}.{key}", member) for key, member in item.items())
+            stack.extend((f"{path} (a key)", key) for key in item)
+        elif kind is list or kind is tuple:
+            stack.extend((f"{path}[{i}]", member) for i, member in enumerate(item))
 
 
 def _brackets(data: bytes) -> int:

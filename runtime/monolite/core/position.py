@@ -1,8 +1,9 @@
-"""Positions: where in the user's code a suspended task waits, read from its await chain."""
+"""Positions: where in the user's code a task waits, read from its await chain, or has raised."""
 
 from __future__ import annotations
 
 import asyncio
+import traceback
 from pathlib import PurePath
 from typing import Any
 
@@ -27,10 +28,7 @@ def _innermost(awaiting: Any) -> str | None:
     for _ in range(DEPTH_MAX):
         frame = getattr(awaiting, "cr_frame", None) or getattr(awaiting, "gi_frame", None)
         if frame is not None:
-            path = PurePath(frame.f_code.co_filename)
-            inside = str(path).startswith(_OURS) or path.parent.name in {"asyncio", "anyio"}
-            if not inside and "anyio" not in path.parts:
-                place = f"{path.name}:{frame.f_lineno}"
+            place = _users(frame.f_code.co_filename, frame.f_lineno) or place
         following = getattr(awaiting, "cr_await", None)
         if following is None:
             following = getattr(awaiting, "gi_yieldfrom", None)
@@ -38,3 +36,18 @@ def _innermost(awaiting: Any) -> str | None:
             return place
         awaiting = following
     return place
+
+
+def where_raised(error: BaseException) -> str | None:
+    """Return "file.py:line" of the innermost user frame that an exception came through."""
+    place: str | None = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        place = _users(frame.f_code.co_filename, line) or place
+    return place
+
+
+def _users(filename: str, line: int) -> str | None:
+    """Return a place in user code as words; None if the file is ours, asyncio's or anyio's."""
+    path = PurePath(filename)
+    inside = str(path).startswith(_OURS) or path.parent.name in {"asyncio", "anyio"}
+    return None if inside or "anyio" in path.parts else f"{path.name}:{line}"

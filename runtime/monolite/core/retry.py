@@ -37,8 +37,7 @@ class Retry:
         backoff: float = 2.0,
         max_delay: Duration = 60.0,
         jitter: float = 0.1,
-        non_retryable: tuple[type[BaseException], ...]
-        | Callable[[BaseException], bool] = (),
+        non_retryable: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = (),
     ) -> None:
         if max_attempts is not None and max_attempts < 1:
             msg = f"Retry.max_attempts must be at least 1 or None, not {max_attempts!r}"
@@ -54,7 +53,9 @@ class Retry:
         self.backoff = backoff
         self.max_delay_s = seconds(max_delay, name="Retry.max_delay")
         self.jitter = jitter
-        self._types = non_retryable if isinstance(non_retryable, tuple) else ()
+        self._types: tuple[type[BaseException], ...] = (
+            non_retryable if isinstance(non_retryable, tuple) else ()
+        )
         self._predicate: Callable[[BaseException], bool] | None = (
             None if isinstance(non_retryable, tuple) else non_retryable
         )
@@ -76,7 +77,7 @@ class Retry:
         # The exponent is bounded: a float overflows near 2**1024.
         wait_s = min(self.first_delay_s * self.backoff ** min(failed - 1, 64), self.max_delay_s)
         if self.jitter:
-            draw = random.Random(f"{seed}/{failed}").uniform(-1, 1)  # noqa: S311 - not a secret
+            draw = random.Random(f"{seed}/{failed}").uniform(-1, 1)
             wait_s *= 1 + self.jitter * draw
         return round(wait_s * 1_000_000)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -164,7 +164,7 @@ class Signature:
         if not getattr(self._fn, "__annotations__", None):
             return {}
         try:
-            return cast("dict[str, Any]", get_type_hints(self._fn, include_extras=True))
+            return get_type_hints(self._fn, include_extras=True)
         except NameError as error:
             msg = (
                 f"{self.name}: an annotation names {error.name!r}, which its module does not "

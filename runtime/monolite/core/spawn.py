@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -38,8 +38,8 @@ async def spawn_in_workflow(
     detached: bool,
 ) -> Handle[R]:
     """Start a child of the running workflow and return its handle at once."""
-    workflow_of(call)
     call.claim("spawn it again")
+    workflow_of(call)
     if id is None:
         return _spawn_derived(machine, call, detached=detached)
     check_id(id)
@@ -79,9 +79,7 @@ class ChildHandle(Handle[R]):
 
     __slots__ = ("_call", "_child", "_machine")
 
-    def __init__(
-        self, id: str, machine: Machine, child: Operation | None, call: Call[R]
-    ) -> None:
+    def __init__(self, id: str, machine: Machine, child: Operation | None, call: Call[R]) -> None:
         super().__init__(id, _MachinePort(machine))
         self._machine = machine
         self._child = child
@@ -126,8 +124,9 @@ class _MachinePort:
     async def view(self, id: str, name: str) -> str | None:
         self._refuse(f"view {name} of {id}")
 
-    async def watch(self, id: str, name: str) -> AsyncIterator[str]:
-        self._refuse(f"watching view {name} of {id}")
+    async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
+        if id:  # always; but an async generator needs a `yield`
+            self._refuse(f"watching view {name} of {id}")
         yield ""
 
     async def describe(self, id: str) -> Info:

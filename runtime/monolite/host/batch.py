@@ -27,6 +27,7 @@ class Batch:
         "ended",
         "evicted",
         "landed",
+        "last_seq",
         "launches",
         "links",
         "message_ids",
@@ -51,6 +52,7 @@ class Batch:
         self.parked: list[RunNo] = []
         self.links: list[Link] = []
         self.taken: set[int] = set()
+        self.last_seq = 0
         self.message_ids: set[tuple[RunNo, str]] = set()
         self.landed: list[int] = []
         self.waiters: list[tuple[RunNo, Reply]] = []
@@ -77,6 +79,4 @@ class Released:
     """Whether anything was committed, for watchers in other processes."""
 
     def __bool__(self) -> bool:
-        return bool(
-            self.launches or self.answers or self.refusals or self.stopped or self.pushes
-        )
+        return bool(self.launches or self.answers or self.refusals or self.stopped or self.pushes)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import anyio
-import anyio.lowlevel
 
 
 class Bridge(Protocol):
@@ -79,7 +78,11 @@ class AsyncioBridge:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task.cancel  # type: ignore[return-value]
+
+        def cancel() -> None:
+            task.cancel()
+
+        return cancel
 
 
 class AnyReply:
@@ -111,7 +114,7 @@ class TrioBridge:
     """The bridge to a trio run; activities live in `nursery`."""
 
     def __init__(self, nursery: Any) -> None:
-        import trio  # noqa: PLC0415 - only where trio runs the host
+        import trio
 
         self._token = trio.lowlevel.current_trio_token()
         self._finished: type[BaseException] = trio.RunFinishedError

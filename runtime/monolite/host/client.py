@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,9 +23,8 @@ from monolite.core.payload import encode
 from monolite.errors import FileForeign
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
-from monolite.host.ending import result_text
-from monolite.host.engine import unknown
-from monolite.host.runtime import prepare_spawn
+from monolite.host.ending import result_text, unknown
+from monolite.host.runtime import Sent, prepare_spawn
 from monolite.store.protocol import Message, Reader, RunFilter
 from monolite.store.sqlite.door import SqliteDoor
 from monolite.store.sqlite.reader import SqliteReader
@@ -51,7 +52,7 @@ class Client:
             msg = f"{self.path} does not exist; start a Runtime on it first, or pass create=True"
             raise FileForeign(msg)
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,26 +78,19 @@ class Client:
         """Queue a run of a workflow; it is in the file when this returns. See Runtime.spawn."""
         made = secrets.token_hex(12)
         spawn = prepare_spawn(call, id or made, id_conflict, delay, attributes)
-        await self._spawn(*spawn)
+        await self._spawn(spawn)
         return Handle(spawn[0], self, call.definition.signature.result)
 
     async def spawn_by_name(
         self, name: str, args: str, *, id: str, id_conflict: str = "attach"
     ) -> Handle[Any]:
         """Queue a run of the workflow called `name`, without its code; `args` is a JSON array."""
-        await self._spawn(check_id(id), name, args, 0, check_conflict(id_conflict), 0, None)
+        sent = (check_id(id), name, args, 0, check_conflict(id_conflict), 0, None)
+        await self._spawn(sent)
         return Handle(id, self)
 
-    async def _spawn(
-        self,
-        id: str,
-        name: str,
-        args: str,
-        version: int,
-        id_conflict: str,
-        delay_us: int,
-        attributes: str | None,
-    ) -> None:
+    async def _spawn(self, sent: Sent) -> None:
+        id, name, args, version, id_conflict, delay_us, attributes = sent
         now_us = _now_us()
         run = Run(
             no=RunNo(0),
@@ -133,9 +127,7 @@ class Client:
     async def _commit(self, act: Callable[[SqliteDoor], R]) -> R:
         def commit() -> R:
             if self._door is None:
-                self._door = SqliteDoor.open_door(
-                    self.path, create=self._create, now_us=_now_us()
-                )
+                self._door = SqliteDoor.open_door(self.path, create=self._create, now_us=_now_us())
             return act(self._door)
 
         async with self._lock:
@@ -169,7 +161,7 @@ class Client:
         parent: str | None = None,
         attributes: dict[str, Any] | None = None,
         limit: int = 100,
-    ) -> list[Info]:
+    ) -> builtins.list[Info]:
         """Return the runs that match everything given, newest first, at most `limit`."""
         where = RunFilter(
             status=status,
@@ -185,7 +177,7 @@ class Client:
         """Return what the file says of a run; raise UnknownWorkflow if there is none."""
         return report.info(await self._read(lambda reader: _must(reader, id)))
 
-    async def history(self, id: str) -> list[HistoryEntry]:
+    async def history(self, id: str) -> builtins.list[HistoryEntry]:
         return await self._read(lambda reader: report.history(_must(reader, id), reader))
 
     async def view(self, id: str, name: str) -> str | None:
@@ -193,25 +185,27 @@ class Client:
 
     async def result(self, id: str, type_: Any = None) -> str:
         del type_
-        async for run in self._looks(lambda reader: _must(reader, id)):
-            if run.ended:
-                return result_text(id, run.status, run.value, run.error)
+        async with aclosing(self._looks(lambda reader: _must(reader, id))) as looks:
+            async for run in looks:
+                if run.ended:
+                    return result_text(id, run.status, run.value, run.error)
         raise AssertionError
 
-    async def watch(self, id: str, name: str) -> AsyncIterator[str]:
+    async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
         def read(reader: Reader) -> tuple[Run, str | None]:
             run = _must(reader, id)
             return run, reader.view(run.no, name)
 
         last: str | None = None
-        async for run, text in self._looks(read):
-            if text is not None and text != last:
-                last = text
-                yield text
-            if run.ended:
-                return
+        async with aclosing(self._looks(read)) as looks:
+            async for run, text in looks:
+                if text is not None and text != last:
+                    last = text
+                    yield text
+                if run.ended:
+                    return
 
-    async def _looks(self, read: Callable[[Reader], R]) -> AsyncIterator[R]:
+    async def _looks(self, read: Callable[[Reader], R]) -> AsyncGenerator[R, None]:
         """Read now, and again whenever the engine has committed something."""
         bell = Bell(client_bell(self.path))
         try:

@@ -13,7 +13,6 @@ import hashlib
 import os
 import secrets
 import socket
-import sys
 import tempfile
 from pathlib import Path
 
@@ -29,12 +28,13 @@ class Bell:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._socket_file = Path(_address(path))
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        path.unlink(missing_ok=True)
+        self.socket.settimeout(0)
+        self._socket_file.unlink(missing_ok=True)
         old_mask = os.umask(0o177)
         try:
-            self.socket.bind(_address(path))
+            self.socket.bind(str(self._socket_file))
         finally:
             os.umask(old_mask)
 
@@ -61,13 +61,13 @@ class Bell:
     def close(self) -> None:
         self.socket.close()
         with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            self._socket_file.unlink(missing_ok=True)
 
 
 def ring(path: Path) -> bool:
     """Ring a bell without having one; return whether anybody is there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller:
-        caller.setblocking(False)
+        caller.settimeout(0)
         return _send(caller, path, b"!")
 
 
@@ -83,31 +83,21 @@ def _send(caller: socket.socket, path: Path, data: bytes) -> bool:
 
 def engine_bell(path: Path) -> Path:
     """Return where the engine of a file listens."""
-    return path.absolute().with_name(path.name + ".bell")
+    return path.resolve().with_name(path.name + ".bell")
 
 
 def client_bell(path: Path) -> Path:
     """Return a new place for a client of a file to listen."""
-    return path.absolute().with_name(f"{path.name}.bell-{secrets.token_hex(6)}")
+    return path.resolve().with_name(f"{path.name}.bell-{secrets.token_hex(6)}")
 
 
 def _address(path: Path) -> str:
-    """Return an address short enough for the kernel that means `path`."""
+    """Return where the socket meant by `path` is: there, or in the temporary directory.
+
+    The kernel takes only short addresses; a long path is stood in for by its hash.
+    """
     text = str(path)
     if len(os.fsencode(text)) <= PATH_BYTES_MAX:
         return text
-    if sys.platform == "linux":
-        return f"/proc/self/fd/{_directory_fd(path.parent)}/{path.name}"
     name = hashlib.blake2b(os.fsencode(text), digest_size=12).hexdigest()
     return str(Path(tempfile.gettempdir()) / f"monolite-{name}.bell")
-
-
-_directory_fds: dict[Path, int] = {}
-
-
-def _directory_fd(directory: Path) -> int:
-    found = _directory_fds.get(directory)
-    if found is None:
-        found = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _directory_fds[directory] = found
-    return found

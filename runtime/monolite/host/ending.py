@@ -1,10 +1,13 @@
-"""Endings: a run's end as a caller gets it: the result, or the exception to raise."""
+"""Endings: a run's end as those who wait for it get it: a result, or an exception."""
 
 from __future__ import annotations
 
+import msgspec
+
 from monolite.core import entry as e
 from monolite.core import failure
-from monolite.errors import WorkflowFailed
+from monolite.core.entry import Run
+from monolite.errors import UnknownWorkflow, WorkflowFailed
 
 
 def result_text(id: str, status: str, value: str | None, error: str | None) -> str:
@@ -15,3 +18,34 @@ def result_text(id: str, status: str, value: str | None, error: str | None) -> s
     if status == e.FAILED:
         raise WorkflowFailed(id, cause) from cause
     raise cause
+
+
+def unknown(id: str) -> UnknownWorkflow:
+    """Return the error for an id that no run has."""
+    return UnknownWorkflow(f"no run has the id {id!r}; spawn it first, or check the id")
+
+
+def ended_by(type_: str, id: str, reason_json: str) -> failure.Failure:
+    reason = str(msgspec.json.decode(reason_json))
+    words = f"workflow {id!r} was {type_.lower()}" + (f": {reason}" if reason else "")
+    return failure.Failure(
+        type=type_, module="monolite.errors", message=words, fields={"id": id, "reason": reason}
+    )
+
+
+def to_waiter(run: Run) -> tuple[str | None, str | None]:
+    """Return a run's end as another workflow gets it: a value, or the failure to raise."""
+    if run.status == e.COMPLETED:
+        return run.value, None
+    cause = failure.decode(run.error or "{}")
+    if run.status != e.FAILED:
+        return None, run.error
+    return None, failure.encode(
+        failure.Failure(
+            type="WorkflowFailed",
+            module="monolite.errors",
+            message=f"workflow {run.id!r} failed: {cause.summary()}",
+            fields={"id": run.id},
+            cause=cause,
+        )
+    )

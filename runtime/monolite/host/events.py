@@ -67,6 +67,12 @@ class Failed(msgspec.Struct):
     retryable: bool
 
 
+class Returned(msgspec.Struct):
+    """An attempt was handed back before it began, because the runtime is closing."""
+
+    token: int
+
+
 class AwaitEnd(msgspec.Struct):
     """Answer with the run's row once it has ended."""
 
@@ -96,4 +102,4 @@ class Ask(msgspec.Struct):
     reply: Reply
 
 
-Event = Spawn | Post | Done | Failed | AwaitEnd | Watch | Unwatch | Ask
+Event = Spawn | Post | Done | Failed | Returned | AwaitEnd | Watch | Unwatch | Ask

@@ -8,59 +8,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from monolite.core.call import Call
 from monolite.core.entry import RunNo
 
 
-class Flight:
+class Flight(msgspec.Struct, eq=False):
     """One attempt in flight: what the supervisor needs to run it, and what its code may ask."""
 
-    __slots__ = (
-        "args",
-        "call",
-        "failures",
-        "file_id",
-        "interrupted",
-        "key",
-        "number",
-        "recorded",
-        "run_no",
-        "runtime",
-        "since_us",
-        "stopped",
-        "token",
-        "workflow_id",
-    )
-
-    def __init__(
-        self,
-        token: int,
-        run_no: RunNo,
-        workflow_id: str,
-        key: str,
-        call: Call[Any],
-        args: str,
-        number: int,
-        failures: int,
-        interrupted: bool,
-        recorded: bool,
-        file_id: str,
-        since_us: int,
-    ) -> None:
-        self.token = token
-        self.run_no = run_no
-        self.workflow_id = workflow_id
-        self.key = key
-        self.call = call
-        self.args = args
-        self.number = number
-        self.failures = failures
-        self.interrupted = interrupted
-        self.recorded = recorded
-        self.file_id = file_id
-        self.since_us = since_us
-        self.runtime: Any = None
-        self.stopped = False
+    token: int
+    run_no: RunNo
+    workflow_id: str
+    key: str
+    call: Call[Any]
+    args: str
+    number: int
+    failures: int
+    interrupted: bool
+    recorded: bool
+    file_id: str
+    since_us: int
+    runtime: Any = None
+    stopped: bool = False
 
     @property
     def name(self) -> str:

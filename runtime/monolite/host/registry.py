@@ -23,17 +23,21 @@ class Registry:
         if isinstance(actor, ModuleType):
             for value in vars(actor).values():
                 if isinstance(value, Workflow):
-                    self.add(value)
+                    self._add(value)
         elif isinstance(actor, Workflow):
-            known = self._workflows.setdefault(actor.name, actor)
-            if known is not actor and known.fn is not actor.fn:
-                msg = (
-                    f"two workflows are named {actor.name!r} ({_place(known)} and "
-                    f"{_place(actor)}); give one of them @workflow(name=...)"
-                )
-                raise Misused(msg)
+            self._add(actor)
         elif not isinstance(actor, Activity):
             msg = f"actors takes @workflow definitions and modules that hold them, not {actor!r}"
+            raise Misused(msg)
+
+    def _add(self, found: Any) -> None:
+        actor: Workflow[Any, Any] = found
+        known = self._workflows.setdefault(actor.name, actor)
+        if known is not actor and known.fn is not actor.fn:
+            msg = (
+                f"two workflows are named {actor.name!r} ({_place(known)} and {_place(actor)}); "
+                "give one of them @workflow(name=...)"
+            )
             raise Misused(msg)
 
     def find(self, name: str) -> Workflow[Any, Any]:

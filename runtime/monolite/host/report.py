@@ -11,6 +11,7 @@ from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.entry import Attempt, Entry, Run
 from monolite.core.handle import HistoryEntry, Info
+from monolite.errors import PayloadInvalid
 from monolite.host.resident import Words
 from monolite.store.protocol import Message, Reader
 
@@ -57,7 +58,7 @@ def summary(error: str | None) -> str | None:
         return None
     try:
         found = failure.decode(error)
-    except failure.PayloadInvalid:
+    except PayloadInvalid:
         return error
     return found.summary()
 

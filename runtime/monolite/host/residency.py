@@ -123,14 +123,14 @@ class Residency:
         resident = Resident(run, machine, words)
         self.add(resident)
         for operation in list(machine.operations.values()):
-            engine.resume(resident, operation)
+            engine.operations.resume(resident, operation)
         engine.absorb(resident)
         self._deliver_waiting(resident)
         return resident
 
     def _deliver_waiting(self, resident: Resident) -> None:
         for message in self._engine.store.undelivered(resident.run.no):
-            self._engine.deliver_waiting(resident, message)
+            self._engine.inbox.deliver_waiting(resident, message)
 
     def touch(self, resident: Resident) -> None:
         """Note that a run moved: it is hot again, and the last that would leave memory."""
@@ -167,7 +167,7 @@ class Residency:
             engine.journal(resident, e.TIMER, f"timer#{timer.number}", str(timer.delay_us))
         for key, waiting in list(resident.retrying.items()):
             if waiting.due_us <= now_us and key in resident.retrying:
-                engine.retry(resident, key, waiting)
+                engine.operations.retry(resident, key, waiting)
         self.arm(resident)
 
     def arm(self, resident: Resident) -> None:
@@ -243,6 +243,11 @@ class Residency:
             # A tenth more than must be, so that the choice is not made again in every turn.
             keep = self._max_live - self._max_live // 10
             self._choose_leavers(len(self.live) - keep, now_us)
+
+    def settle_all(self, now_us: int) -> None:
+        """Write the rows of all runs in memory."""
+        for resident in self.live.values():
+            self._settle_one(resident, now_us)
 
     def _settle_quiet(self, now_us: int) -> None:
         """Look at the runs that may have been quiet for a while, oldest suspicion first.
@@ -334,6 +339,12 @@ class Residency:
         revive, self._revive = self._revive, []
         for no in revive:
             self._engine.resident(no)
+
+    def unload(self) -> None:
+        """Take every run out of memory, for good: each goes on from the file another time."""
+        for resident in list(self.live.values()):
+            self._drop(resident)
+            resident.machine.unload()
 
     def _drop(self, resident: Resident) -> None:
         run = resident.run

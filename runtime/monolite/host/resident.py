@@ -73,9 +73,7 @@ class Resident:
         due_us = self.next_due_us()
         flights = self.flights()
         if flights:
-            running = ", ".join(
-                f"{f.key} (attempt {f.number})" for f in flights[:5]
-            )
+            running = ", ".join(f"{f.key} (attempt {f.number})" for f in flights[:5])
             return Words(e.RUNNING, 0, f"running {running}")
         if self.retrying:
             retries = ", ".join(

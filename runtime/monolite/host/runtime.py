@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 
 from monolite.core import guard
 from monolite.core.admission import check_conflict, check_id
 from monolite.core.call import Call
 from monolite.core.duration import Duration, seconds
-from monolite.core.entry import Accepted, Run
+from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info
 from monolite.core.loop import pin_cancel_scopes
 from monolite.core.payload import encode
@@ -29,8 +30,8 @@ from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
 from monolite.host.doorbell import Bell, engine_bell
-from monolite.host.ending import result_text
-from monolite.host.engine import Engine, unknown
+from monolite.host.ending import result_text, unknown
+from monolite.host.engine import Engine
 from monolite.host.events import Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Watch
 from monolite.host.registry import Registry
 from monolite.host.resident import Words
@@ -44,8 +45,14 @@ log = logging.getLogger("monolite.runtime")
 
 R = TypeVar("R")
 
+Sent = tuple[str, str, str, int, str, int, str | None]
+"""What is sent of a spawn: id, name, args, version, id_conflict, delay_us, attributes."""
+
 SHUTDOWN_GRACE_S = 5.0
 """How long running activities may go on when the runtime is left; then they run again later."""
+
+OPEN_LISTED_MAX = 100_000
+"""Open runs looked at to list those of one status."""
 
 WATCH_BUFFER_MAX = 1_024
 """Values a slow watcher may fall behind; then it misses the oldest, never the newest."""
@@ -101,7 +108,7 @@ class Runtime:
 
     # Life.
 
-    async def __aenter__(self) -> Runtime:
+    async def __aenter__(self) -> Self:
         if self._thread is not None:
             msg = "this Runtime was already entered; make a new one"
             raise Misused(msg)
@@ -119,6 +126,7 @@ class Runtime:
         self._bridge = bridge_here(group)
         self._supervisor = Supervisor(self._bridge, self._post, self)
         self._ended = anyio.Event()
+        path = self.path if isinstance(self.path, Path) else None
 
         def open_engine() -> Engine:
             store = self._open_store()
@@ -133,7 +141,7 @@ class Runtime:
             self._clock,
             lambda released: self._must_bridge().soon(self._carry_out, released),
             lambda error: self._must_bridge().soon(self._on_ended, error),
-            (lambda: Bell(engine_bell(self.path))) if isinstance(self.path, Path) else None,
+            None if path is None else lambda: Bell(engine_bell(path)),
         )
         self._thread = thread
         thread.start()
@@ -152,7 +160,12 @@ class Runtime:
             takeover=self._takeover,
         )
 
-    async def __aexit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._closing = True
         assert self._supervisor is not None
         assert self._thread is not None
@@ -288,15 +301,18 @@ class Runtime:
         parent: str | None = None,
         attributes: dict[str, Any] | None = None,
         limit: int = 100,
-    ) -> list[Info]:
+    ) -> builtins.list[Info]:
         """Return the runs that match everything given, newest first, at most `limit`."""
+        # What an open run's row says may be a second old, so their status is compared here.
+        compare_here = status is not None and status not in ENDED
         where = RunFilter(
-            status=None,
+            status=None if compare_here else status,
             name=name,
             id_prefix=id_prefix,
             parent=parent,
             attributes=attributes,
-            limit=limit if status is None else 2**31,
+            open=compare_here,
+            limit=OPEN_LISTED_MAX if compare_here else limit,
         )
         runs = await self._read(lambda reader: reader.runs(where))
         words = await self._words([run.no for run in runs if not run.ended])
@@ -335,12 +351,13 @@ class Runtime:
         value: str | None = await self._ask(lambda reply: Ask(question, reply))
         return value
 
-    async def watch(self, id: str, name: str) -> AsyncIterator[str]:
+    async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
         feed = Feed()
         await self._ask(lambda reply: Watch(id, name, feed, reply))
         try:
-            async for text in feed:
-                yield text
+            async with contextlib.aclosing(feed.values()) as values:
+                async for text in values:
+                    yield text
         finally:
             if not self._closing:
                 self._post(Unwatch(feed))
@@ -357,8 +374,8 @@ class Runtime:
         run, words = await self._ask(lambda reply: Ask(question, reply))
         return report.info(run, words)
 
-    async def history(self, id: str) -> list[HistoryEntry]:
-        def read(reader: Reader) -> list[HistoryEntry]:
+    async def history(self, id: str) -> builtins.list[HistoryEntry]:
+        def read(reader: Reader) -> builtins.list[HistoryEntry]:
             run = reader.run_by_id(id)
             if run is None:
                 raise unknown(id)
@@ -366,7 +383,7 @@ class Runtime:
 
         return await self._read(read)
 
-    async def _words(self, nos: list[Any]) -> dict[Any, Words]:
+    async def _words(self, nos: builtins.list[Any]) -> dict[Any, Words]:
         def question(engine: Engine) -> dict[Any, Words]:
             found = {no: engine.words(no) for no in nos}
             return {no: words for no, words in found.items() if words is not None}
@@ -390,7 +407,7 @@ class Feed:
             self._values.append(text)
         self._changed.set()
 
-    async def __aiter__(self) -> AsyncGenerator[str, None]:
+    async def values(self) -> AsyncGenerator[str, None]:
         while True:
             while self._values:
                 yield self._values.popleft()
@@ -406,16 +423,16 @@ def prepare_spawn(
     id_conflict: str,
     delay: Duration | None,
     attributes: dict[str, Any] | None,
-) -> tuple[str, str, str, int, str, int, str | None]:
+) -> Sent:
     """Check a spawn and return what is sent of it (the fields of `events.Spawn`).
 
     Nothing has happened if this raises.
     """
+    call.claim("spawn it again")
     definition = workflow_of(call)
     check_conflict(id_conflict)
     definition.signature.check(call.args, call.kwargs)
     args = definition.signature.encode(call.args, call.kwargs)
-    call.claim("spawn it again")
     return (
         check_id(id),
         definition.name,
@@ -439,6 +456,5 @@ async def _task_group() -> AsyncGenerator[Any, None]:
 
 def _contains(raised: BaseException | None, error: BaseException) -> bool:
     """Return whether the engine's error is what already ends the program's block."""
-    if isinstance(raised, BaseExceptionGroup):
-        return raised.subgroup(lambda x: x is error) is not None
-    return raised is error
+    members: tuple[BaseException, ...] = getattr(raised, "exceptions", ())
+    return raised is error or any(_contains(member, error) for member in members)

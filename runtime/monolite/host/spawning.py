@@ -37,6 +37,7 @@ async def spawn(
         )
     attempt = current_attempt.get()
     if attempt is None or not isinstance(attempt.runtime, Runtime):
+        call.close()
         msg = "monolite.spawn() works in a workflow or an activity; elsewhere use Runtime.spawn()"
         raise Misused(msg)
     return await attempt.runtime.spawn(call, id=id, id_conflict=id_conflict)

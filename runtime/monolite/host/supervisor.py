@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from typing import Any
 
@@ -26,7 +26,7 @@ from monolite.core.attempt import current_attempt
 from monolite.core.payload import encode
 from monolite.errors import ActivityTimedOut
 from monolite.host.bridge import Bridge, PendingReply
-from monolite.host.events import Done, Failed
+from monolite.host.events import Done, Failed, Returned
 from monolite.host.flights import Flight
 
 THREADS_MAX = 64
@@ -63,7 +63,7 @@ class Supervisor:
     """Runs what the engine launches. All methods are called on the host's event loop."""
 
     def __init__(
-        self, bridge: Bridge, report: Callable[[Done | Failed], None], runtime: Any
+        self, bridge: Bridge, report: Callable[[Done | Failed | Returned], None], runtime: Any
     ) -> None:
         self._bridge = bridge
         self._report = report
@@ -79,9 +79,15 @@ class Supervisor:
 
     def launch(self, flights: list[Flight]) -> None:
         """Start attempts."""
-        if not self._closing:  # else: not begun, and the file still has the request
+        if self._closing:
+            self._return(flights)
+        else:
             self._queue.extend(flights)
             self._rouse()
+
+    def _return(self, flights: Iterable[Flight]) -> None:
+        for flight in flights:
+            self._report(Returned(flight.token))
 
     def stop(self, flight: Flight) -> None:
         """Cancel an attempt whose outcome nobody wants. A thread runs on, unheard."""
@@ -99,6 +105,7 @@ class Supervisor:
     async def drain(self, grace_s: float) -> None:
         """Let running attempts finish for `grace_s`, then cancel them: they will run again."""
         self._closing = True
+        self._return(self._queue)
         self._queue.clear()
         with anyio.move_on_after(grace_s):
             await self._until(lambda: not self._running)
@@ -200,9 +207,7 @@ class Supervisor:
     async def _run_limited(self, flight: Flight, timeout_s: float) -> Any:
         with anyio.move_on_after(timeout_s):
             return await self._run(flight)
-        raise ActivityTimedOut(
-            "start-to-close", flight.call.name, flight.number, limit_s=timeout_s
-        )
+        raise ActivityTimedOut("start-to-close", flight.call.name, flight.number, limit_s=timeout_s)
 
     async def _run(self, flight: Flight) -> Any:
         call = flight.call

@@ -21,7 +21,7 @@ from monolite.host.batch import Released
 from monolite.host.clock import Clock
 from monolite.host.doorbell import WATCHERS_MAX, Bell
 from monolite.host.engine import Engine
-from monolite.host.events import AwaitEnd, Ask, Event, Post, Spawn, Watch
+from monolite.host.events import Ask, AwaitEnd, Event, Post, Spawn, Watch
 
 log = logging.getLogger("monolite.engine")
 
@@ -118,7 +118,7 @@ class EngineThread:
         finally:
             self._finish()
             with contextlib.suppress(Exception):
-                self.engine.store.close()
+                self.engine.close()
             self._ended(error)
 
     def _finish(self) -> None:
@@ -136,9 +136,11 @@ class EngineThread:
         held: list[Event] = []
         full = 0
         while True:
-            if not self._mailbox or held:
-                self._sleep(engine, poll, FULL_WAIT_S[min(full, 4) - 1] if held else None)
+            if not self._mailbox or full:
+                self._sleep(engine, poll, FULL_WAIT_S[min(full, 4) - 1] if full else None)
             if self._stopping and not self._mailbox:
+                with contextlib.suppress(StorageFull):
+                    engine.rest(self._clock.now_us())
                 return
             events = held + self._gather()
             if not self._active.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from typing import Any
 
 import msgspec
 
@@ -148,18 +149,11 @@ class MemoryStore:
     def entries(self, no: RunNo) -> list[Entry]:
         with self._lock:
             found = list(self._entries.get(no, {}).values())
-            for message in self._of(no):
-                if message.n is not None:
-                    found.append(
-                        Entry(
-                            message.n,
-                            message.at_us,
-                            message.kind,
-                            message.channel,
-                            None,
-                            message.value,
-                        )
-                    )
+            found += [
+                Entry(m.n, m.at_us, m.kind, m.channel, None, m.value)
+                for m in self._of(no)
+                if m.n is not None
+            ]
             return sorted(found, key=lambda x: x.n)
 
     def attempts(self, no: RunNo) -> list[Attempt]:
@@ -232,12 +226,14 @@ class MemoryStore:
 
 
 def _matches(run: Run, where: RunFilter) -> bool:
-    attributes = msgspec.json.decode(run.attributes) if run.attributes else {}
+    attributes: dict[str, Any] = msgspec.json.decode(run.attributes or "{}")
     wanted = where.attributes or {}
+    shown = e.WAITING if run.status == e.STRANDED else run.status  # as `report.info` has it
     return (
-        (where.status is None or run.status == where.status)
+        where.status in (None, run.status, shown)
         and (where.name is None or run.name == where.name)
         and (where.id_prefix is None or run.id.startswith(where.id_prefix))
         and (where.parent is None or run.parent_id == where.parent)
+        and (not where.open or not run.ended)
         and all(key in attributes and attributes[key] == wanted[key] for key in wanted)
     )

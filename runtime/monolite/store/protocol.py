@@ -107,7 +107,7 @@ class Writes:
         )
 
 
-class Conflict(Exception):  # noqa: N818 - not an error of the caller: the engine repeats the turn
+class Conflict(Exception):
     """Another process created the same run (id, generation) since it was looked up."""
 
 
@@ -119,6 +119,8 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     id_prefix: str | None = None
     parent: str | None = None
     attributes: dict[str, Any] | None = None
+    open: bool = False
+    """Only runs that have not ended."""
     limit: int = 100
     before_no: int | None = None
 

@@ -57,9 +57,10 @@ def examine(path: Path) -> bool:
 
 def refuse_foreign(con: apsw.Connection, path: Path) -> None:
     """Raise FileForeign if a file has contents and they are not ours."""
-    if con.pragma("application_id") != APPLICATION_ID and con.execute(
-        "SELECT 1 FROM sqlite_schema LIMIT 1"
-    ).fetchone():
+    if (
+        con.pragma("application_id") != APPLICATION_ID
+        and con.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+    ):
         msg = (
             f"{path} is a SQLite file of another application; "
             "give monolite a new path (your own tables can be added to its file)"
@@ -122,7 +123,9 @@ def set_pragmas(con: apsw.Connection, synchronous: int) -> None:
         con.pragma(name, value)
         found = con.pragma(name)
         if found != value:
-            msg = f"SQLite did not accept {name}={value!r} (it is {found!r}): is this a network disk?"
+            msg = (
+                f"SQLite did not accept {name}={value!r} (it is {found!r}): is this a network disk?"
+            )
             raise FileDamaged(msg)
 
 
@@ -178,7 +181,7 @@ class translated:  # noqa: N801 - reads as a word at its use: `with translated(p
     def __enter__(self) -> None:
         return
 
-    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         if isinstance(error, apsw.Error):
             raise translate(error, self._path) from error
 

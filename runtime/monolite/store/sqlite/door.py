@@ -65,9 +65,7 @@ class SqliteDoor(SqliteReader):
                 run.generation = existing.generation + 1
                 if not existing.ended:
                     self._insert(
-                        Message(
-                            existing.no, TERMINATE, "", '"restarted"', at_us=run.created_us
-                        )
+                        Message(existing.no, TERMINATE, "", '"restarted"', at_us=run.created_us)
                     )
             row = self._con.execute(self._sql["max_run_no"]).fetchone()
             assert row is not None
@@ -82,9 +80,7 @@ class SqliteDoor(SqliteReader):
                 msg = f"no run has the id {id!r} in {self._path}; spawn it first"
                 raise UnknownWorkflow(msg)
             known = message.message_id is not None and (
-                self._con.execute(
-                    self._sql["has_message"], (run.no, message.message_id)
-                ).fetchone()
+                self._con.execute(self._sql["has_message"], (run.no, message.message_id)).fetchone()
                 is not None
             )
             if not known and not run.ended:
@@ -103,7 +99,7 @@ class SqliteDoor(SqliteReader):
         self._con.execute("BEGIN IMMEDIATE")
 
     def _wait(self, _tries: int) -> bool:
-        time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - spreads contenders
+        time.sleep(random.uniform(0.0002, 0.002))
         return time.monotonic() < self._deadline_s
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -42,6 +42,9 @@ class OwnerLock:
     def __init__(self, path: Path, owner: Owner, *, takeover: bool) -> None:
         self.path = path.with_name(path.name + ".lock")
         self._fd = self._acquire(owner, path, takeover=takeover)
+        # A fork shares the lock, and would keep it when we are killed.
+        abandon = weakref.WeakMethod(self._abandon)
+        os.register_at_fork(after_in_child=lambda: (abandon() or _nothing)())
 
     def _acquire(self, owner: Owner, path: Path, *, takeover: bool) -> int:
         while True:
@@ -62,6 +65,12 @@ class OwnerLock:
                 return fd
             os.close(fd)
 
+    def _abandon(self) -> None:
+        """Close our end without unlocking: in a forked child, where the lock is the parent's."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def release(self) -> None:
         """Give the lock up, removing its file if it is still ours."""
         if self._fd < 0:
@@ -70,6 +79,10 @@ class OwnerLock:
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1
+
+
+def _nothing() -> None:
+    return
 
 
 def owner_of(path: Path) -> Owner | None:
@@ -100,7 +113,7 @@ def _same_file(fd: int, path: Path) -> bool:
 
 def _decode_owner(fd: int) -> Owner | None:
     try:
-        return cast("Owner", msgspec.json.decode(os.pread(fd, 4096, 0), type=Owner))
+        return msgspec.json.decode(os.pread(fd, 4096, 0), type=Owner)
     except msgspec.DecodeError:
         return None
 

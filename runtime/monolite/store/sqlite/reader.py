@@ -52,6 +52,7 @@ class SqliteReader:
             "name": where.name,
             "id_prefix": where.id_prefix,
             "parent": where.parent,
+            "open": where.open,
             "attributes": msgspec.json.encode(where.attributes or {}).decode(),
             "limit": where.limit,
         }

@@ -90,7 +90,8 @@ CREATE TABLE monolite_attempts (
     run_no  INTEGER NOT NULL,
     key     TEXT    NOT NULL,
     number  INTEGER NOT NULL,
-    state   TEXT    NOT NULL CHECK (state IN ('started', 'interrupted', 'failed')),
+    state   TEXT    NOT NULL CHECK (state IN ('started', 'interrupted', 'failed',
+                'returned')),
     at_us   INTEGER NOT NULL,
     due_us  INTEGER,
     error   TEXT,
@@ -113,9 +114,11 @@ CREATE TABLE monolite_links (
     PRIMARY KEY (target_no, waiter_no, key)
 ) STRICT, WITHOUT ROWID;
 
--- For people: what did it do? SELECT * FROM monolite_timeline WHERE id = 'order-42';
+-- For people, whose SQLite may be older than ours: strftime, as `subsec` came with 3.42.
+-- What did it do? SELECT * FROM monolite_timeline WHERE id = 'order-42';
 CREATE VIEW monolite_timeline AS
-SELECT r.id, r.generation, e.n, datetime(e.at_us / 1000000.0, 'unixepoch', 'subsec') AS at,
+SELECT r.id, r.generation, e.n,
+       strftime('%Y-%m-%d %H:%M:%f', e.at_us / 1000000.0, 'unixepoch') AS at,
        e.kind, e.key, e.args, e.value, e.error
 FROM (SELECT run_no, n, at_us, kind, key, args, value, error FROM monolite_journal
       UNION ALL
@@ -126,6 +129,6 @@ ORDER BY r.id, r.generation, e.n;
 -- For people: what is open, and why?
 CREATE VIEW monolite_open AS
 SELECT id, name, status, waiting_on,
-       datetime(nullif(wake_at_us, 0) / 1000000.0, 'unixepoch', 'subsec') AS wake_at,
-       datetime(created_us / 1000000.0, 'unixepoch', 'subsec') AS created_at
+       strftime('%Y-%m-%d %H:%M:%f', nullif(wake_at_us, 0) / 1000000.0, 'unixepoch') AS wake_at,
+       strftime('%Y-%m-%d %H:%M:%f', created_us / 1000000.0, 'unixepoch') AS created_at
 FROM monolite_runs WHERE ended_us IS NULL ORDER BY no;

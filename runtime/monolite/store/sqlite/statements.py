@@ -15,9 +15,7 @@ def statements(file: str = "statements.sql") -> dict[str, str]:
     text = _read(file)
     heads = list(_HEAD.finditer(text))
     ends = [head.start() for head in heads[1:]] + [len(text)]
-    return {
-        head[1]: text[head.end() : end].strip() for head, end in zip(heads, ends, strict=True)
-    }
+    return {head[1]: text[head.end() : end].strip() for head, end in zip(heads, ends, strict=True)}
 
 
 @cache

@@ -72,10 +72,11 @@ SELECT no, id, generation, name, version, status, args, created_us, started_us, 
     seed
 FROM monolite_runs
 WHERE no < :before_no
-  AND (:status IS NULL OR status = :status)
+  AND (:status IS NULL OR status = :status OR (:status = 'waiting' AND status = 'stranded'))
   AND (:name IS NULL OR name = :name)
   AND (:id_prefix IS NULL OR substr(id, 1, length(:id_prefix)) = :id_prefix)
   AND (:parent IS NULL OR parent_id = :parent)
+  AND (NOT :open OR ended_us IS NULL)
   AND NOT EXISTS (
       SELECT 1 FROM json_each(:attributes) AS wanted
       WHERE NOT EXISTS (SELECT 1 FROM json_each(monolite_runs.attributes) AS has

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from monolite.core.entry import Run, RunNo
+from monolite.core.entry import RUNNING, Run, RunNo
 from monolite.errors import CommitUnknown, Fenced, StorageFull
 from monolite.store.protocol import Conflict, Link, Message, Writes
 from monolite.store.sqlite import connection, log
@@ -187,6 +187,8 @@ class SqliteStore(SqliteReader):
         if version == self._data_version:
             return False
         self._data_version = version
+        # It may have been a new owner: one that was passed over finds out even while idle.
+        self._check_epoch()
         return True
 
     def has_message(self, no: RunNo, message_id: str) -> bool:
@@ -254,9 +256,7 @@ def make_schema(con: apsw.Connection, now_us: int) -> None:
     found = con.execute("SELECT 1 FROM sqlite_schema WHERE name = 'monolite_file'").fetchone()
     if found is None:
         con.execute(schema())
-        con.execute(
-            statements()["create_file"], (connection.FORMAT, uuid.uuid4().hex, now_us)
-        )
+        con.execute(statements()["create_file"], (connection.FORMAT, uuid.uuid4().hex, now_us))
 
 
 def run_row(run: Run) -> tuple[Any, ...]:
@@ -266,7 +266,8 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.generation,
         run.name,
         run.version,
-        run.status,
+        # One that was born and ended in the same turn: its end comes with the same batch.
+        RUNNING if run.ended else run.status,
         run.args,
         run.created_us,
         run.started_us,

@@ -1,0 +1,78 @@
+"""Loading: a user's module, by its name or by the path of its file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from monolite.core.definition import Workflow
+from monolite.errors import Misused, MonoliteError
+
+
+def load(name: str) -> ModuleType:
+    """Import `pkg.mod` (also from the working directory) or `path/to/file.py`.
+
+    Raises Misused if there is no such module or it holds no workflow, and MonoliteError, with
+    the place, if its own code fails.
+    """
+    by_path = name.endswith(".py") or os.sep in name
+    module = _from_path(Path(name)) if by_path else _from_name(name)
+    if not any(isinstance(value, Workflow) for value in vars(module).values()):
+        msg = f"{name} holds no @workflow; name the module that does"
+        raise Misused(msg)
+    return module
+
+
+def _from_name(name: str) -> ModuleType:
+    _add_to_path(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _broken(name, error) from error
+        msg = f"there is no module {name!r} here; give a module, or the path of a .py file"
+        raise Misused(msg) from None
+    except (Exception, SystemExit) as error:
+        raise _broken(name, error) from error
+
+
+def _from_path(path: Path) -> ModuleType:
+    if not path.is_file():
+        msg = f"{path} is not a file; give the path of a .py file, or a module's name"
+        raise Misused(msg)
+    if path.stem in sys.modules:
+        msg = f"{path} cannot be called {path.stem!r}: a module of this name is loaded; rename it"
+        raise Misused(msg)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    _add_to_path(path.resolve().parent)
+    # Before it runs: annotations and dataclasses look their module up here.
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[path.stem]
+        raise _broken(str(path), error) from error
+    return module
+
+
+def _add_to_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _broken(name: str, error: BaseException) -> MonoliteError:
+    """Return the error for a module whose own code fails, naming the line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    place = f" ({last.filename}, line {last.lineno})" if last else ""
+    if isinstance(error, SyntaxError):
+        place = ""  # its message has the place
+    return MonoliteError(f"importing {name} failed: {type(error).__name__}: {error}{place}")

@@ -1,0 +1,244 @@
+"""Operations: carrying out what runs ask for, and taking it up again after a crash."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from monolite.core import attempts, failure
+from monolite.core import entry as e
+from monolite.core.admission import Admission, admit
+from monolite.core.entry import Attempt, Run
+from monolite.core.machine import Detach, Operation
+from monolite.core.spawn import child_id, workflow_of
+from monolite.errors import Interrupted, UnknownWorkflow
+from monolite.host.ending import ended_by, to_waiter, unknown
+from monolite.host.flights import Flight
+from monolite.host.resident import Resident, Retrying
+from monolite.store.protocol import Link
+
+if TYPE_CHECKING:
+    from monolite.host.engine import Engine
+
+
+class Operations:
+    """What the runs of one engine asked for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def carry_out(self, resident: Resident, operation: Operation) -> None:
+        kind = operation.kind
+        if kind == e.ACTIVITY:
+            assert operation.call is not None
+            self._fly(resident, operation, attempts.first(operation.call.opts), failures=0)
+        elif kind == e.CHILD:
+            self._engine.work.append(partial(self._start_child, resident, operation))
+        elif kind == e.SEND:
+            self._engine.work.append(partial(self._send, resident, operation))
+        elif kind == e.SPAWN:
+            self._engine.work.append(partial(self._spawn, resident, operation))
+        else:
+            assert kind == e.RESULT, f"operation of unknown kind {kind!r}"
+            self._engine.work.append(partial(self._link, resident, operation))
+
+    def resume(self, resident: Resident, operation: Operation) -> None:
+        """Take up an operation that a replayed run still waits for."""
+        no = resident.run.no
+        if operation.kind == e.ACTIVITY:
+            operation.flight = self._engine.flights.claim(no, operation.key)
+            if operation.flight is None:
+                self._recover_activity(resident, operation)
+        elif operation.kind == e.CHILD:
+            self._resume_child(resident, operation)
+        elif operation.kind == e.RESULT:
+            links = self._engine.links.values()
+            if not any(x.waiter_no == no and x.key == operation.key for y in links for x in y):
+                self.carry_out(resident, operation)
+        else:
+            self.carry_out(resident, operation)
+
+    def _resume_child(self, parent: Resident, operation: Operation) -> None:
+        """Wait for a child again; its end may have come while the parent could not take it."""
+        run = parent.run
+        if operation.target is None:
+            operation.target = child_id(run.id, run.generation, operation.key)
+        child = self._engine.newest(operation.target)
+        if child is None:
+            self.carry_out(parent, operation)
+        elif child.parent_no != run.no or child.parent_key != operation.key:
+            # Somebody restarted the child under its id, which terminated ours.
+            reason = ended_by("Terminated", child.id, '"restarted"')
+            error = failure.encode(reason)
+            self._engine.work.append(
+                partial(self._engine.answer_run, run.no, operation.key, None, error)
+            )
+        elif child.ended:
+            self._engine.work.append(
+                partial(self._engine.answer_run, run.no, operation.key, *to_waiter(child))
+            )
+
+    def _recover_activity(self, resident: Resident, operation: Operation) -> None:
+        assert operation.call is not None
+        rows = [a for a in self._engine.store.attempts(resident.run.no) if a.key == operation.key]
+        failures = sum(a.state == e.ATTEMPT_FAILED for a in rows)
+        plan = attempts.recover(operation.call.opts, rows)
+        if isinstance(plan, attempts.Wait):
+            resident.retrying[operation.key] = Retrying(plan.number, plan.due_us, failures)
+        elif isinstance(plan, attempts.GiveUp):
+            error = failure.encode(failure.describe(Interrupted(operation.call.name)))
+            self._engine.work.append(partial(self._give_up, resident, operation, error))
+        else:
+            self._fly(resident, operation, plan, failures)
+
+    def _give_up(self, resident: Resident, operation: Operation, error: str) -> None:
+        if resident.machine.operations.get(operation.key) is operation:
+            self._engine.answer(resident, operation, None, error)
+
+    def retry(self, resident: Resident, key: str, waiting: Retrying) -> None:
+        """Start the attempt whose back-off is over."""
+        del resident.retrying[key]
+        operation = resident.machine.operations.get(key)
+        if operation is not None:
+            plan = attempts.after_wait(waiting.number)
+            self._fly(resident, operation, plan, waiting.failures)
+        self._engine.residency.touch(resident)
+
+    def _fly(
+        self, resident: Resident, operation: Operation, plan: attempts.Start, failures: int
+    ) -> None:
+        run, call = resident.run, operation.call
+        assert call is not None
+        for number, state in plan.rows:
+            self._engine.batch.writes.attempts.append(
+                Attempt(run.no, operation.key, number, state, self._engine.now_us)
+            )
+        operation.flight = flight = Flight(
+            self._engine.flights.new_token(),
+            run.no,
+            run.id,
+            operation.key,
+            call,
+            operation.payload,
+            plan.number,
+            failures,
+            plan.interrupted,
+            bool(plan.rows),
+            self._engine.store.file_id,
+            self._engine.now_us,
+        )
+        self._engine.batch.launches.append(flight)
+
+    def _start_child(self, parent: Resident, operation: Operation) -> None:
+        if parent.machine.operations.get(operation.key) is not operation:
+            return
+        call = operation.call
+        assert call is not None
+        try:
+            definition = self._engine.registry.find(call.definition.name)
+        except UnknownWorkflow as error:
+            text = failure.encode(failure.describe(error))
+            self._engine.answer(parent, operation, None, text)
+            return
+        id = child_id(parent.run.id, parent.run.generation, operation.key)
+        operation.target = id
+        run = self._engine.new_run(
+            id,
+            definition.name,
+            definition.version,
+            operation.payload,
+            parent=parent.run,
+            parent_key=operation.key,
+        )
+        self._engine.begin(run, definition)
+
+    def detach(self, parent: Resident, command: Detach) -> None:
+        version = workflow_of(command.call).version
+        name = command.call.definition.name
+        run = self._engine.new_run(command.id, name, version, command.payload, parent=parent.run)
+        self._engine.work.append(partial(self._begin_spawned, run))
+
+    def _begin_spawned(self, run: Run) -> None:
+        if run.no not in self._engine.residency and not run.ended:
+            self._engine.begin(run, self._engine.registry.find(run.name))
+
+    def _spawn(self, parent: Resident, operation: Operation) -> None:
+        """Carry out a spawn under an id that others may use too."""
+        if parent.machine.operations.get(operation.key) is not operation:
+            return
+        call, id = operation.call, operation.target
+        assert call is not None
+        assert id is not None
+        id_conflict = str(msgspec.json.decode(operation.payload)[1])
+        existing = self._engine.newest(id)
+        try:
+            definition = self._engine.registry.find(call.definition.name)
+            verdict = admit(existing, id, definition.name, id_conflict)
+        except Exception as error:  # noqa: BLE001 - recorded as the spawn's failure
+            text = failure.encode(failure.describe(error))
+            self._engine.answer(parent, operation, None, text)
+            return
+        if verdict is Admission.ATTACH:
+            self._engine.answer(parent, operation, e.JOINED, None)
+            return
+        self._engine.replace(existing)
+        run = self._engine.new_run(
+            id,
+            definition.name,
+            definition.version,
+            operation.child_payload or "[]",
+            generation=existing.generation + 1 if existing else 1,
+            parent=parent.run,
+            parent_key=None if operation.detached else operation.child_key,
+        )
+        self._engine.answer(parent, operation, e.JOINED if operation.detached else e.LINKED, None)
+        self._engine.work.append(partial(self._begin_spawned, run))
+
+    def _send(self, sender: Resident, operation: Operation) -> None:
+        if sender.machine.operations.get(operation.key) is not operation:
+            return
+        id, kind, channel, message_id, raw = msgspec.json.decode(
+            operation.payload, type=tuple[str, str, str, str | None, msgspec.Raw]
+        )
+        try:
+            accepted = self._engine.inbox.accept(id, kind, channel, bytes(raw).decode(), message_id)
+        except UnknownWorkflow as error:
+            self._engine.answer(sender, operation, None, failure.encode(failure.describe(error)))
+        else:
+            self._engine.answer(sender, operation, msgspec.json.encode(accepted).decode(), None)
+
+    def _link(self, waiter: Resident, operation: Operation) -> None:
+        if waiter.machine.operations.get(operation.key) is not operation:
+            return
+        assert operation.target is not None
+        run = self._engine.newest(operation.target)
+        if run is None:
+            text = failure.encode(failure.describe(unknown(operation.target)))
+            self._engine.answer(waiter, operation, None, text)
+        elif run.ended:
+            self._engine.answer(waiter, operation, *to_waiter(run))
+        else:
+            link = Link(run.no, waiter.run.no, operation.key)
+            self._engine.batch.writes.links.append(link)
+            self._engine.batch.links.append(link)
+
+    def abandon(self, resident: Resident, operation: Operation) -> None:
+        """Stop what nobody waits for any more."""
+        resident.retrying.pop(operation.key, None)
+        flight: Flight | None = operation.flight
+        if flight is not None:
+            operation.flight = None
+            if flight.token in self._engine.flights.by_token:
+                self._engine.batch.landed.append(flight.token)
+                self._engine.batch.stopped.append(flight)
+            else:
+                self._engine.batch.launches.remove(flight)
+        if operation.kind == e.CHILD and operation.target is not None:
+            self._engine.work.append(partial(self._cancel_child, operation.target))
+
+    def _cancel_child(self, id: str) -> None:
+        run = self._engine.newest(id)
+        if run is not None and not run.ended:
+            self._engine.inbox.post(run, e.CANCEL, "", '"its parent no longer waits for it"', None)
