@@ -11,23 +11,28 @@ from monolite import errors
 from monolite.core.attempt import AttemptInfo, attempt
 from monolite.core.call import Call
 from monolite.core.channel import Signal, View
-from monolite.core.context import Current, current, now, random, uuid4
+from monolite.core.context import Current, current, now, patched, random, uuid4
 from monolite.core.definition import Activity, Workflow, activity, step, workflow
 from monolite.core.duration import Duration
 from monolite.core.entry import Accepted
 from monolite.core.failure import register_exception
 from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.machine import ContinueAsNew
+from monolite.core.promise import Promise
 from monolite.core.retry import Retry
+from monolite.core.update import Request, Update
 from monolite.errors import MonoliteError
 
 if TYPE_CHECKING:
     from monolite.host.client import Client
     from monolite.host.runtime import Runtime
+    from monolite.host.saga import Saga
     from monolite.host.spawning import spawn
 else:
     _HOST = {
         "Client": "monolite.host.client",
         "Runtime": "monolite.host.runtime",
+        "Saga": "monolite.host.saga",
         "spawn": "monolite.host.spawning",
     }
 
@@ -51,15 +56,20 @@ __all__ = [
     "AttemptInfo",
     "Call",
     "Client",
+    "ContinueAsNew",
     "Current",
     "Duration",
     "Entry",
     "Handle",
     "Info",
     "MonoliteError",
+    "Promise",
+    "Request",
     "Retry",
     "Runtime",
+    "Saga",
     "Signal",
+    "Update",
     "View",
     "Workflow",
     "activity",
@@ -67,6 +77,7 @@ __all__ = [
     "current",
     "errors",
     "now",
+    "patched",
     "random",
     "register_exception",
     "spawn",

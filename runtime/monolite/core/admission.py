@@ -9,6 +9,7 @@ from monolite.core.entry import Accepted, Run
 from monolite.errors import AlreadyExists, Misused
 
 ID_CHARS_MAX = 512
+RESERVED = "monolite:"
 CONFLICTS = ("attach", "reject", "restart")
 
 
@@ -67,6 +68,8 @@ def check_id(id: str, noun: str = "id") -> str:
         problem = f"must have 1 to {ID_CHARS_MAX} characters, it has {len(id)}"
     elif not id.isprintable():
         problem = "must be printable text without control characters"
+    elif id.startswith(RESERVED):
+        problem = f"must not begin with {RESERVED!r}, which monolite uses itself"
     if problem is not None:
         msg = f"{noun} {id!r:.100} {problem}"
         raise Misused(msg)

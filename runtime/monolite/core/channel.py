@@ -66,7 +66,8 @@ class Signal(_Channel[T]):
     async def receive(self) -> T:
         """Return the next message, waiting for it if need be. In a workflow only."""
         machine = machine_of(f"{self!r}.receive()")
-        return self.decode(await machine.receive(self.name))
+        message = await machine.receive(self.name)
+        return self.decode(message.value)
 
     def pending(self) -> int:
         """Return how many messages could be received without waiting. In a workflow only."""

@@ -42,6 +42,21 @@ def uuid4() -> _uuid.UUID:
     return made
 
 
+def patched(id: str) -> bool:
+    """Return whether this run takes the new path named `id`: code changed under open runs.
+
+    True in runs that come by for the first time now (which is recorded, so that it stays so),
+    False in those that went by before the code had it.
+
+        if monolite.patched("ship-by-air"):
+            await ship_by_air(o)
+        else:
+            await ship(o)
+    """
+    answer: bool = machine_of("monolite.patched()").patched(id)
+    return answer
+
+
 def current() -> Current:
     """Return which run this code is in."""
     run: Any = machine_of("monolite.current()").run

@@ -21,6 +21,11 @@ SEND = "send"
 RESULT = "result"
 TIMER = "timer"
 SIGNAL = "signal"
+UPDATE = "update"
+ASK = "ask"
+QUERY = "query"
+TRANSACTION = "transaction"
+PATCH = "patch"
 CANCEL = "cancel"
 TERMINATE = "terminate"
 
@@ -33,12 +38,15 @@ JOINED = '"joined"'
 SHOWN_MAX = 200
 """Characters of the arguments that a request's description shows."""
 
-INBOX_KINDS = (SIGNAL, CANCEL, TERMINATE)
+INBOX_KINDS = (SIGNAL, UPDATE, CANCEL, TERMINATE)
 """Kinds whose row is in the inbox table: the message itself is the journal entry."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One journal entry. `value` or `error` is JSON text; `args` the request's fingerprint."""
+    """One journal entry. `value` or `error` is JSON text; `args` the request's fingerprint.
+
+    The entry of a message has its `value`, its channel as `key`, and its id as `args`.
+    """
 
     n: int
     at_us: int
@@ -85,8 +93,9 @@ COMPLETED = "completed"
 FAILED = "failed"
 CANCELLED = "cancelled"
 TERMINATED = "terminated"
+CONTINUED = "continued"
 
-ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
+ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED, CONTINUED})
 """Terminal statuses: such a run never changes again."""
 
 

@@ -11,9 +11,11 @@ import msgspec
 
 from monolite.core.channel import Signal, View
 from monolite.core.entry import Accepted
+from monolite.core.update import Update
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+Answer = TypeVar("Answer")
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,7 @@ class Port(Protocol):
 
     async def result(self, id: str, type_: Any) -> Any: ...
     async def signal(self, id: str, name: str, text: str, message_id: str | None) -> Accepted: ...
+    async def update(self, id: str, name: str, text: str, message_id: str | None) -> str: ...
     async def control(self, id: str, kind: str, reason: str) -> Accepted: ...
     async def view(self, id: str, name: str) -> str | None: ...
     def watch(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
@@ -92,6 +95,15 @@ class Handle(Generic[R_co]):
         reason, if the run has ended. Raises UnknownWorkflow if there is no such run.
         """
         return await self._port.signal(self.id, signal.name, signal.encode(value), id)
+
+    async def update(self, update: Update[T, Answer], value: T, *, id: str | None = None) -> Answer:
+        """Send a request into the run and wait for its answer, which is durable when it comes.
+
+        Raises Rejected with the workflow's reason, or because the run ended without answering.
+        With `id`, asking again gives the same answer.
+        """
+        text = await self._port.update(self.id, update.name, update.encode(value), id)
+        return update.decode_reply(text)
 
     async def cancel(self, reason: str = "") -> Accepted:
         """Ask the run to stop: its code gets CancelledError and may clean up, durably.

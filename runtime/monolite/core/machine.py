@@ -32,7 +32,7 @@ from monolite.core.entry import Entry, Outcome, Run
 from monolite.core.loop import OrderedFuture, OrderedTask, Timer, WorkflowLoop, init_future
 from monolite.core.payload import FINGERPRINT_TEXT_MAX, encode, fingerprint
 from monolite.core.position import where_raised, where_waiting
-from monolite.errors import Cancelled, Diverged
+from monolite.errors import Cancelled, Diverged, Misused
 
 T = TypeVar("T")
 
@@ -48,6 +48,19 @@ class Unloaded(BaseException):
 
     A BaseException, so that `except Exception` in workflow code does not swallow it.
     """
+
+
+class ContinueAsNew(BaseException):
+    """Raise it in a workflow to end this run's journal and start the next under the same id.
+
+    `raise ContinueAsNew(order(o2))`. Messages that were not received, views and whoever waits
+    for the result go over to the new run. A BaseException, so that `except Exception` on the
+    way out does not swallow it.
+    """
+
+    def __init__(self, call: Call[Any]) -> None:
+        super().__init__(f"continue as {call!r}")
+        self.call = call
 
 
 class Operation(OrderedFuture[Any]):
@@ -109,6 +122,20 @@ class Publish(msgspec.Struct, frozen=True):
     value: str
 
 
+class Reply(msgspec.Struct, frozen=True):
+    """Command: answer the update that came as message `message_id`."""
+
+    message_id: str
+    value: str | None
+    error: str | None
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Command: record that this run takes the new path of `patched(name)`."""
+
+    name: str
+
+
 class Detach(msgspec.Struct, frozen=True):
     """Command: start a run that this one does not wait for and will not cancel."""
 
@@ -124,7 +151,7 @@ class Abandon(msgspec.Struct, frozen=True):
     operation: Operation
 
 
-Command = Operation | Publish | Detach | Abandon
+Command = Operation | Publish | Reply | Mark | Detach | Abandon
 
 
 class Channel:
@@ -133,11 +160,11 @@ class Channel:
     __slots__ = ("buffer", "waiters")
 
     def __init__(self) -> None:
-        self.buffer: deque[str] = deque()
+        self.buffer: deque[Entry] = deque()
         self.waiters: deque[OrderedFuture[None]] = deque()
 
-    def push(self, text: str) -> None:
-        self.buffer.append(text)
+    def push(self, message: Entry) -> None:
+        self.buffer.append(message)
         self.wake_one()
 
     def wake_one(self) -> None:
@@ -169,9 +196,11 @@ class Machine:
         "now_us",
         "operations",
         "outcome",
+        "patches",
         "replaying",
         "run",
         "timers",
+        "unanswered",
     )
 
     def __init__(self, run: Run, definition: Workflow[Any, Any]) -> None:
@@ -183,6 +212,9 @@ class Machine:
         self.replaying = False
         self.outcome: Outcome | None = None
         self.operations: dict[str, Operation] = {}
+        self.patches: set[str] = set()
+        """The marks of `patched` in the journal; set before a replay begins."""
+        self.unanswered: dict[str, None] = {}
         self.timers: dict[int, Timer] = {}
         self._timer_heap: list[Timer] = []
         self._timer_count = 0
@@ -214,6 +246,9 @@ class Machine:
     def deliver(self, entry: Entry) -> None:
         """Feed one entry and run until quiet; raise Diverged if the code does not ask for it."""
         assert entry.n == self.next_n, f"entry {entry.n} delivered where {self.next_n} is next"
+        if entry.kind == e.PATCH:
+            self.next_n += 1  # `patched` looked ahead for it
+            return
         if self.outcome is not None:
             raise self._diverged(entry)
         self.next_n += 1
@@ -222,7 +257,10 @@ class Machine:
         if kind == e.ACTIVITY:
             self._answer(entry)
         elif kind == e.SIGNAL:
-            self.channel(entry.key).push(entry.value or "null")
+            self.channel(entry.key).push(entry)
+        elif kind == e.UPDATE:
+            self.unanswered[entry.args or ""] = None
+            self.channel(entry.key).push(entry)
         elif kind == e.TIMER:
             self._fire(entry)
         elif kind == e.CANCEL:
@@ -324,6 +362,32 @@ class Machine:
         if not self.replaying:
             self._commands.append(Publish(name, text))
 
+    def reply(self, message_id: str, value: str | None, error: str | None) -> bool:
+        """Answer an update, once; return whether it was still unanswered."""
+        self._must_be_loaded()
+        if message_id not in self.unanswered:
+            return False
+        del self.unanswered[message_id]
+        if not self.replaying:
+            self._commands.append(Reply(message_id, value, error))
+        return True
+
+    def patched(self, name: str) -> bool:
+        """Return whether this run takes the new path: always, unless it went by before it was."""
+        self._must_be_loaded()
+        if name in self.patches:
+            return True
+        if self.replaying:
+            return False
+        self.patches.add(name)
+        self._commands.append(Mark(name))
+        return True
+
+    def unreceived(self) -> list[Entry]:
+        """Return the messages that were delivered and never received, in order."""
+        waiting = [entry for channel in self._channels.values() for entry in channel.buffer]
+        return sorted(waiting, key=lambda entry: entry.n)
+
     def channel(self, name: str) -> Channel:
         """Return the channel of `name`, made when first needed."""
         found = self._channels.get(name)
@@ -331,7 +395,7 @@ class Machine:
             found = self._channels[name] = Channel()
         return found
 
-    async def receive(self, name: str) -> str:
+    async def receive(self, name: str) -> Entry:
         """Return the next message of a channel, waiting for it if there is none."""
         self._must_be_loaded()
         channel = self.channel(name)
@@ -476,6 +540,9 @@ class Machine:
             self.outcome = Outcome(e.CANCELLED, error=failure.encode(error))
             return
         error_raised = main.exception()
+        if isinstance(error_raised, ContinueAsNew):
+            self._continue(error_raised)
+            return
         if error_raised is not None:
             self._fail(error_raised)
             return
@@ -485,6 +552,20 @@ class Machine:
             self._fail(error)
         else:
             self.outcome = Outcome(e.COMPLETED, value=value)
+
+    def _continue(self, again: ContinueAsNew) -> None:
+        call = again.call
+        call.claim("continue with it again")
+        try:
+            args = call.definition.signature.encode(call.args, call.kwargs)
+        except Exception as error:  # noqa: BLE001 - recorded as the run's own failure
+            self._fail(error)
+            return
+        if call.definition.name != self.run.name:
+            wanted = f"ContinueAsNew takes a call of {self.run.name!r}, not of {call.name!r}"
+            self._fail(Misused(wanted))
+            return
+        self.outcome = Outcome(e.CONTINUED, value=args)
 
     def _sweep(self) -> None:
         """Cancel what the main task left running, as `asyncio.run` does at its end."""

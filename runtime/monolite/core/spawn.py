@@ -109,6 +109,14 @@ class _MachinePort:
         )
         return await self._send(id, f"send:{name}", message)
 
+    async def update(self, id: str, name: str, text: str, message_id: str | None) -> str:
+        if message_id is not None:
+            msg = "an update inside a workflow has an id of its own; leave out id="
+            raise Misused(msg)
+        request = encode([id, e.UPDATE, name, msgspec.Raw(text.encode())], f"update of {id}")
+        found: str = await self._machine.ask(e.ASK, f"ask:{name}", id, request)
+        return found
+
     async def control(self, id: str, kind: str, reason: str) -> Accepted:
         message = encode([id, kind, "", None, reason], f"{kind} of {id}")
         return await self._send(id, f"{kind}:{id}", message)

@@ -22,6 +22,7 @@ class Batch:
     # Not a dataclass: one is made for every turn, and default factories are slow.
     __slots__ = (
         "answers",
+        "askers",
         "asks",
         "created",
         "ended",
@@ -34,7 +35,9 @@ class Batch:
         "parked",
         "pushes",
         "refusals",
+        "replied",
         "stopped",
+        "successors",
         "taken",
         "touched",
         "waiters",
@@ -53,8 +56,10 @@ class Batch:
         self.links: list[Link] = []
         self.taken: set[int] = set()
         self.last_seq = 0
-        self.message_ids: set[tuple[RunNo, str]] = set()
+        self.message_ids: set[tuple[str, str]] = set()
         self.landed: list[int] = []
+        self.askers: list[tuple[RunNo, str, Reply]] = []
+        self.successors: list[tuple[RunNo, RunNo]] = []
         self.waiters: list[tuple[RunNo, Reply]] = []
         self.watchers: list[tuple[RunNo, str, Sink]] = []
         # What leaves.
@@ -62,6 +67,7 @@ class Batch:
         self.stopped: list[Flight] = []
         self.answers: list[tuple[Reply, Any]] = []
         self.refusals: list[tuple[Reply, BaseException]] = []
+        self.replied: list[tuple[RunNo, str, str | None, str | None]] = []
         self.pushes: list[tuple[Sink, str | None]] = []
         self.asks: list[Ask] = []
 

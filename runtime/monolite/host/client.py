@@ -20,10 +20,11 @@ from monolite.core.duration import Duration
 from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info
 from monolite.core.payload import encode
+from monolite.core.promise import error_message, read_token, value_message
 from monolite.errors import FileForeign
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
-from monolite.host.ending import result_text, unknown
+from monolite.host.ending import answer_text, result_text, unknown
 from monolite.host.runtime import Sent, prepare_spawn
 from monolite.store.protocol import Message, Reader, RunFilter
 from monolite.store.sqlite.door import SqliteDoor
@@ -113,6 +114,34 @@ class Client:
         if message_id is not None:
             check_id(message_id, "message id")
         return await self._post(id, e.SIGNAL, name, text, message_id)
+
+    async def update(self, id: str, name: str, text: str, message_id: str | None = None) -> str:
+        if message_id is None:
+            message_id = secrets.token_hex(12)
+        accepted = await self._post(id, e.UPDATE, name, text, check_id(message_id, "message id"))
+        if not accepted.accepted:
+            return answer_text(accepted)
+
+        def read(reader: Reader) -> tuple[Run, tuple[str | None, str | None] | None]:
+            run = _must(reader, id)
+            return run, reader.answer(run, message_id)
+
+        async for run, answer in self._looks(read):
+            if answer is not None and answer != (None, None):
+                return answer_text(answer)
+            if run.ended:
+                return answer_text(Accepted(accepted=False, reason=f"the run has {run.status}"))
+        raise AssertionError
+
+    async def resolve(self, token: str, value: Any) -> Accepted:
+        """Give a promise its value; it is in the file when this returns."""
+        id, channel = read_token(token)
+        return await self.signal(id, channel, value_message(value), token)
+
+    async def reject(self, token: str, error: BaseException | str) -> Accepted:
+        """Give a promise an error instead, raised where it is awaited."""
+        id, channel = read_token(token)
+        return await self.signal(id, channel, error_message(error), token)
 
     async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
         return await self._post(id, kind, "", encode(reason, "reason"), None)

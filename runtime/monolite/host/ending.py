@@ -6,8 +6,18 @@ import msgspec
 
 from monolite.core import entry as e
 from monolite.core import failure
-from monolite.core.entry import Run
-from monolite.errors import UnknownWorkflow, WorkflowFailed
+from monolite.core.entry import Accepted, Run
+from monolite.errors import Rejected, UnknownWorkflow, WorkflowFailed
+
+
+def answer_text(answer: Accepted | tuple[str | None, str | None]) -> str:
+    """Return an update's answer as JSON text, or raise what refused it."""
+    if isinstance(answer, Accepted):
+        raise Rejected(answer.reason)
+    value, error = answer
+    if error is not None:
+        raise failure.rebuild(failure.decode(error))
+    return value or "null"
 
 
 def result_text(id: str, status: str, value: str | None, error: str | None) -> str:

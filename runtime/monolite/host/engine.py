@@ -15,13 +15,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from monolite.core import attempts, failure
 from monolite.core import entry as e
 from monolite.core.admission import Admission, admit
 from monolite.core.definition import Workflow
 from monolite.core.entry import Attempt, Entry, Outcome, Run, RunNo
-from monolite.core.machine import Abandon, Machine, Operation, Publish
-from monolite.errors import ActivityFailed, ActivityTimedOut, UnknownWorkflow
+from monolite.core.machine import Abandon, Machine, Mark, Operation, Publish, Reply
+from monolite.errors import ActivityFailed, ActivityTimedOut, Rejected, UnknownWorkflow
 from monolite.host.batch import Batch, Released
 from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.events import (
@@ -31,13 +33,13 @@ from monolite.host.events import (
     Event,
     Failed,
     Post,
-    Reply,
     Returned,
     Sink,
     Spawn,
     Unwatch,
     Watch,
 )
+from monolite.host.events import Reply as ReplyTo
 from monolite.host.flights import Flight, Flights
 from monolite.host.inbox import Inbox
 from monolite.host.operations import Operations
@@ -74,7 +76,8 @@ class Engine:
         self.now_us = 0
         self.work: deque[partial[None]] = deque()
         self._worked = 0
-        self._waiters: dict[RunNo, list[Reply]] = {}
+        self._waiters: dict[RunNo, list[ReplyTo]] = {}
+        self._askers: dict[tuple[RunNo, str], list[ReplyTo]] = {}
         self._watchers: dict[tuple[RunNo, str], list[Sink]] = {}
         self.links: dict[RunNo, list[Link]] = {}
         self._next_no = (store.max_run_no() // 2 + 1) * 2
@@ -195,6 +198,13 @@ class Engine:
         self.residency.committed(batch, self.now_us)
         for no, reply in batch.waiters:
             self._waiters.setdefault(no, []).append(reply)
+        for new_no, old_no in batch.successors:
+            self._succeed(new_no, old_no)
+        for no, message_id, reply in batch.askers:
+            self._askers.setdefault((no, message_id), []).append(reply)
+        for no, message_id, value, error in batch.replied:
+            replies = self._askers.pop((no, message_id), ())
+            batch.answers += [(reply, (value, error)) for reply in replies]
         for no, name, sink in batch.watchers:
             self._watchers.setdefault((no, name), []).append(sink)
         for no, name, text in batch.writes.views:
@@ -215,7 +225,26 @@ class Engine:
             changed=bool(batch.writes),
         )
 
+    def _succeed(self, new_no: RunNo, old_no: RunNo) -> None:
+        """Let those who wait for a run wait for the one that continues it."""
+        if old_no in self._waiters:
+            self._waiters.setdefault(new_no, []).extend(self._waiters.pop(old_no))
+        if old_no in self.links:
+            moved = [msgspec.structs.replace(x, target_no=new_no) for x in self.links.pop(old_no)]
+            self.links.setdefault(new_no, []).extend(moved)
+        for key in [key for key in self._watchers if key[0] == old_no]:
+            self._watchers.setdefault((new_no, key[1]), []).extend(self._watchers.pop(key))
+        for key in [key for key in self._askers if key[0] == old_no]:
+            self._askers.setdefault((new_no, key[1]), []).extend(self._askers.pop(key))
+
     def _tell_ended(self, end: End) -> None:
+        if end.status == e.CONTINUED:
+            return
+        if self._askers:
+            for key in [key for key in self._askers if key[0] == end.no]:
+                refusal = failure.encode(failure.describe(Rejected(f"the run has {end.status}")))
+                for reply in self._askers.pop(key):
+                    self.batch.answers.append((reply, (None, refusal)))
         self.batch.answers += [(reply, end) for reply in self._waiters.pop(end.no, ())]
         watched = [key for key in self._watchers if key[0] == end.no] if self._watchers else []
         for key in watched:
@@ -259,7 +288,20 @@ class Engine:
         except UnknownWorkflow as error:
             self.batch.refusals.append((event.reply, error))
         else:
-            self.batch.answers.append((event.reply, answer))
+            if event.kind == e.UPDATE and answer.accepted:
+                self._await_answer(event)
+            else:
+                self.batch.answers.append((event.reply, answer))
+
+    def _await_answer(self, event: Post) -> None:
+        run = self.newest(event.id)
+        assert run is not None
+        assert event.message_id is not None
+        known = self.store.answer(run, event.message_id)
+        if known is not None and known != (None, None):
+            self.batch.answers.append((event.reply, known))
+        else:
+            self.batch.askers.append((run.no, event.message_id, event.reply))
 
     def _on_done(self, event: Done) -> None:
         flight = self.flights.by_token.get(event.token)
@@ -462,16 +504,31 @@ class Engine:
                 self.batch.writes.views.append((resident.run.no, command.name, command.value))
             elif isinstance(command, Abandon):
                 self.operations.abandon(resident, command.operation)
+            elif isinstance(command, Reply):
+                self.inbox.reply(resident.run, command.message_id, command.value, command.error)
+            elif isinstance(command, Mark):
+                self._mark(resident, command)
             else:
                 self.operations.detach(resident, command)
         outcome = machine.outcome
         if outcome is not None and not resident.run.ended:
             self._end(resident, outcome)
 
+    def _mark(self, resident: Resident, mark: Mark) -> None:
+        machine = resident.machine
+        row = (resident.run.no, machine.next_n, self.now_us, e.PATCH, mark.name, None, None, None)
+        self.batch.writes.journal.append(row)
+        machine.deliver(Entry(row[1], self.now_us, e.PATCH, mark.name))
+
     def _end(self, resident: Resident, outcome: Outcome) -> None:
         run, batch = resident.run, self.batch
         run.status, run.value, run.error = outcome.status, outcome.value, outcome.error
         run.ended_us = self.now_us
+        left_over = resident.machine.unreceived()
+        waiting = {entry.args for entry in left_over}
+        for message_id in list(resident.machine.unanswered):
+            if outcome.status != e.CONTINUED or message_id not in waiting:
+                self.inbox.refuse(run, message_id)
         batch.writes.ends.append(
             End(run.no, outcome.status, outcome.value, outcome.error, self.now_us)
         )
@@ -479,7 +536,33 @@ class Engine:
         for operation in list(resident.machine.operations.values()):
             self.operations.abandon(resident, operation)
         resident.machine.operations.clear()
-        self.tell_waiting(run, *to_waiter(run))
+        if outcome.status == e.CONTINUED:
+            self.work.append(partial(self._continue, run, left_over))
+        else:
+            self.tell_waiting(run, *to_waiter(run))
+
+    def _continue(self, old: Run, left_over: list[Entry]) -> None:
+        """Begin the next run of an id, with what the last one left over."""
+        definition = self.registry.find(old.name)
+        run = self.new_run(
+            old.id,
+            old.name,
+            definition.version,
+            old.value or "[]",
+            generation=old.generation + 1,
+            attributes=old.attributes,
+            parent_key=old.parent_key,
+        )
+        run.parent_no, run.parent_id = old.parent_no, old.parent_id
+        self.batch.successors.append((run.no, old.no))
+        self.batch.writes.continued.append((run.no, old.no))
+        resident = self.begin(run, definition)
+        for message in left_over:
+            if run.ended:
+                break
+            n = resident.machine.next_n
+            self.batch.writes.moved.append((run.no, n, self.now_us, old.no, message.n))
+            self.feed(resident, msgspec.structs.replace(message, n=n, at_us=self.now_us))
 
     def tell_waiting(self, run: Run, value: str | None, error: str | None) -> None:
         """Answer the runs that wait for the end of this one: its parent, and who asked."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.admission import receive
-from monolite.core.entry import Accepted, Entry, Run
+from monolite.core.entry import Accepted, Entry, Run, RunNo
+from monolite.errors import Rejected
 from monolite.host.ending import ended_by, unknown
 from monolite.host.residency import WAKES_MAX
 from monolite.host.resident import Resident
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 
 MESSAGES_MAX = 1_000
 """Messages from other processes taken in one turn."""
+
+
+ASK_PREFIX = "monolite:ask:"
+"""Begins the id of a message by which one run asks another, and names who asks."""
+
+
+def ask_id(no: RunNo, key: str) -> str:
+    """Return the message id of a run's question: the same in every replay."""
+    return f"{ASK_PREFIX}{no}:{key}"
+
+
+def read_ask_id(message_id: str) -> tuple[RunNo, str] | None:
+    """Return which run's operation a message asks for, if it is such a question."""
+    if not message_id.startswith(ASK_PREFIX):
+        return None
+    no, _, key = message_id.removeprefix(ASK_PREFIX).partition(":")
+    return RunNo(int(no)), key
 
 
 class Inbox:
@@ -69,7 +87,12 @@ class Inbox:
             return
         machine = resident.machine
         entry = Entry(
-            machine.next_n, self._engine.now_us, message.kind, message.channel, None, message.value
+            machine.next_n,
+            self._engine.now_us,
+            message.kind,
+            message.channel,
+            message.message_id,
+            message.value,
         )
         self._engine.feed(resident, entry)
 
@@ -81,8 +104,8 @@ class Inbox:
         if run is None:
             raise unknown(id)
         duplicate = message_id is not None and (
-            (run.no, message_id) in self._engine.batch.message_ids
-            or self._engine.store.has_message(run.no, message_id)
+            (run.id, message_id) in self._engine.batch.message_ids
+            or self._engine.store.answer(run, message_id) is not None
         )
         verdict = receive(run, duplicate=duplicate)
         if verdict.accepted and not duplicate:
@@ -92,7 +115,7 @@ class Inbox:
     def post(self, run: Run, kind: str, channel: str, value: str, message_id: str | None) -> None:
         """Write a message and deliver it, or leave it waiting if the run cannot take it now."""
         if message_id is not None:
-            self._engine.batch.message_ids.add((run.no, message_id))
+            self._engine.batch.message_ids.add((run.id, message_id))
         message = Message(run.no, kind, channel, value, self._engine.now_us, message_id)
         self._engine.batch.writes.messages.append(message)
         if run.status == e.QUEUED:
@@ -108,6 +131,21 @@ class Inbox:
         elif not resident.run.ended and message.n is None:
             message.n = resident.machine.next_n
             self._deliver_message(resident, message)
+
+    def reply(self, run: Run, message_id: str, value: str | None, error: str | None) -> None:
+        """Write an update's answer, and let its asker have it."""
+        batch = self._engine.batch
+        batch.writes.replies.append((value, error, run.no, message_id))
+        batch.replied.append((run.no, message_id, value, error))
+        asker = read_ask_id(message_id)
+        if asker is not None:
+            no, key = asker
+            self._engine.work.append(partial(self._engine.answer_run, no, key, value, error))
+
+    def refuse(self, run: Run, message_id: str) -> None:
+        """Refuse an update that its run has left unanswered."""
+        error = failure.encode(failure.describe(Rejected(f"the run has {run.status}")))
+        self.reply(run, message_id, None, error)
 
     def _end_unstarted(self, run: Run, kind: str, value: str) -> None:
         """End a run that is asked to stop and has no code to ask: it has not started, or cannot."""

@@ -13,9 +13,10 @@ from monolite.core.admission import Admission, admit
 from monolite.core.entry import Attempt, Run
 from monolite.core.machine import Detach, Operation
 from monolite.core.spawn import child_id, workflow_of
-from monolite.errors import Interrupted, UnknownWorkflow
+from monolite.errors import Interrupted, Rejected, UnknownWorkflow
 from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.flights import Flight
+from monolite.host.inbox import ask_id
 from monolite.host.resident import Resident, Retrying
 from monolite.store.protocol import Link
 
@@ -40,6 +41,8 @@ class Operations:
             self._engine.work.append(partial(self._send, resident, operation))
         elif kind == e.SPAWN:
             self._engine.work.append(partial(self._spawn, resident, operation))
+        elif kind == e.ASK:
+            self._engine.work.append(partial(self._ask, resident, operation))
         else:
             assert kind == e.RESULT, f"operation of unknown kind {kind!r}"
             self._engine.work.append(partial(self._link, resident, operation))
@@ -57,6 +60,8 @@ class Operations:
             links = self._engine.links.values()
             if not any(x.waiter_no == no and x.key == operation.key for y in links for x in y):
                 self.carry_out(resident, operation)
+        elif operation.kind == e.ASK:
+            self._resume_ask(resident, operation)
         else:
             self.carry_out(resident, operation)
 
@@ -208,6 +213,32 @@ class Operations:
             self._engine.answer(sender, operation, None, failure.encode(failure.describe(error)))
         else:
             self._engine.answer(sender, operation, msgspec.json.encode(accepted).decode(), None)
+
+    def _ask(self, asker: Resident, operation: Operation) -> None:
+        """Put a question into another run's inbox; its answer is the operation's entry."""
+        engine = self._engine
+        if asker.machine.operations.get(operation.key) is not operation:
+            return
+        id, kind, channel, raw = msgspec.json.decode(
+            operation.payload, type=tuple[str, str, str, msgspec.Raw]
+        )
+        message_id = ask_id(asker.run.no, operation.key)
+        try:
+            accepted = engine.inbox.accept(id, kind, channel, bytes(raw).decode(), message_id)
+            if not accepted.accepted:
+                raise Rejected(accepted.reason)
+        except (UnknownWorkflow, Rejected) as error:
+            engine.answer(asker, operation, None, failure.encode(failure.describe(error)))
+
+    def _resume_ask(self, asker: Resident, operation: Operation) -> None:
+        engine = self._engine
+        target = engine.newest(operation.target or "")
+        message_id = ask_id(asker.run.no, operation.key)
+        known = None if target is None else engine.store.answer(target, message_id)
+        if known is None:
+            self.carry_out(asker, operation)
+        elif known != (None, None):
+            engine.work.append(partial(engine.answer_run, asker.run.no, operation.key, *known))
 
     def _link(self, waiter: Resident, operation: Operation) -> None:
         if waiter.machine.operations.get(operation.key) is not operation:

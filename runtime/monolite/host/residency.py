@@ -106,8 +106,9 @@ class Residency:
         machine.replaying = True
         engine.entering(run.id)
         try:
-            machine.start(run.started_us or run.created_us)
             entries = engine.store.entries(run.no)
+            machine.patches = {x.key for x in entries if x.kind == e.PATCH}
+            machine.start(run.started_us or run.created_us)
             for entry in entries:
                 machine.deliver(entry)
             machine.check_replayed(len(entries))

@@ -23,6 +23,7 @@ from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info
 from monolite.core.loop import pin_cancel_scopes
 from monolite.core.payload import encode
+from monolite.core.promise import error_message, read_token, value_message
 from monolite.core.spawn import workflow_of
 from monolite.errors import CommitUnknown, Misused
 from monolite.host import report
@@ -30,7 +31,7 @@ from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
 from monolite.host.doorbell import Bell, engine_bell
-from monolite.host.ending import result_text, unknown
+from monolite.host.ending import answer_text, result_text, unknown
 from monolite.host.engine import Engine
 from monolite.host.events import Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Watch
 from monolite.host.registry import Registry
@@ -335,6 +336,21 @@ class Runtime:
             lambda reply: Post(id, "signal", name, text, message_id, reply)
         )
         return answer
+
+    async def update(self, id: str, name: str, text: str, message_id: str | None = None) -> str:
+        message_id = self._new_id() if message_id is None else check_id(message_id, "message id")
+        answer = await self._ask(lambda reply: Post(id, "update", name, text, message_id, reply))
+        return answer_text(answer)
+
+    async def resolve(self, token: str, value: Any) -> Accepted:
+        """Give a promise its value; durable when this returns. The first answer counts."""
+        id, channel = read_token(token)
+        return await self.signal(id, channel, value_message(value), token)
+
+    async def reject(self, token: str, error: BaseException | str) -> Accepted:
+        """Give a promise an error instead, raised where it is awaited."""
+        id, channel = read_token(token)
+        return await self.signal(id, channel, error_message(error), token)
 
     async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
         text = encode(reason, "reason")

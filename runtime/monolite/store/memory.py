@@ -27,6 +27,7 @@ class MemoryStore:
         self._messages: dict[int, Message] = {}
         self._inbox: dict[RunNo, list[int]] = {}
         self._once: set[tuple[RunNo, str]] = set()
+        self._answers: dict[tuple[RunNo, str], tuple[str | None, str | None]] = {}
         self._attempts: dict[RunNo, dict[tuple[str, int], Attempt]] = {}
         self._views: dict[tuple[RunNo, str], str] = {}
         self._links: dict[Link, None] = {}
@@ -60,6 +61,7 @@ class MemoryStore:
             for n, at_us, seq in writes.taken:
                 if self._messages[seq].n is None:
                     self._messages[seq].n, self._messages[seq].at_us = n, at_us
+            self._answer_and_move(writes)
             for no, name, value in writes.views:
                 self._views[no, name] = value
             for attempt in writes.attempts:
@@ -94,6 +96,36 @@ class MemoryStore:
         self._inbox.setdefault(message.run_no, []).append(self._seq)
         if message.message_id is not None:
             self._once.add((message.run_no, message.message_id))
+            self._answers[message.run_no, message.message_id] = (None, None)
+
+    def _answer_and_move(self, writes: Writes) -> None:
+        for value, error, no, message_id in writes.replies:
+            known = self._answers.get((no, message_id))
+            if known is None or known == (None, None):
+                self._answers[no, message_id] = (value, error)
+        for new_no, n, at_us, old_no, old_n in writes.moved:
+            for seq in list(self._inbox.get(old_no, [])):
+                message = self._messages[seq]
+                if message.n == old_n:
+                    message.run_no, message.n, message.at_us = new_no, n, at_us
+                    self._inbox[old_no].remove(seq)
+                    self._inbox.setdefault(new_no, []).append(seq)
+                    self._move_id(message.message_id, old_no, new_no)
+        for new_no, old_no in writes.continued:
+            for (no, name), value in list(self._views.items()):
+                if no == old_no:
+                    del self._views[no, name]
+                    self._views[new_no, name] = value
+            self._links = {
+                msgspec.structs.replace(x, target_no=new_no) if x.target_no == old_no else x: None
+                for x in self._links
+            }
+
+    def _move_id(self, message_id: str | None, old_no: RunNo, new_no: RunNo) -> None:
+        if message_id is not None:
+            self._once.discard((old_no, message_id))
+            self._once.add((new_no, message_id))
+            self._answers[new_no, message_id] = self._answers.pop((old_no, message_id))
 
     def _put_attempt(self, attempt: Attempt) -> None:
         of_run = self._attempts.setdefault(attempt.run_no, {})
@@ -150,7 +182,7 @@ class MemoryStore:
         with self._lock:
             found = list(self._entries.get(no, {}).values())
             found += [
-                Entry(m.n, m.at_us, m.kind, m.channel, None, m.value)
+                Entry(m.n, m.at_us, m.kind, m.channel, m.message_id, m.value)
                 for m in self._of(no)
                 if m.n is not None
             ]
@@ -164,13 +196,23 @@ class MemoryStore:
         with self._lock:
             return [msgspec.structs.replace(m) for m in self._of(no) if m.n is None]
 
+    def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
+        with self._lock:
+            no: RunNo | None = run.no
+            generation = run.generation
+            while no is not None:
+                found = self._answers.get((no, message_id))
+                if found is not None:
+                    return found
+                generation -= 1
+                no = self._ids.get((run.id, generation))
+                if no is not None and self._runs[no].status != e.CONTINUED:
+                    return None
+            return None
+
     def view(self, no: RunNo, name: str) -> str | None:
         with self._lock:
             return self._views.get((no, name))
-
-    def has_message(self, no: RunNo, message_id: str) -> bool:
-        with self._lock:
-            return (no, message_id) in self._once
 
     def messages_after(self, seq: int, limit: int) -> list[Message]:
         with self._lock:

@@ -68,11 +68,14 @@ class Writes:
 
     __slots__ = (
         "attempts",
+        "continued",
         "ends",
         "journal",
         "links",
         "messages",
+        "moved",
         "notes",
+        "replies",
         "runs",
         "taken",
         "unlinked",
@@ -85,6 +88,12 @@ class Writes:
         self.messages: list[Message] = []
         self.taken: list[tuple[int, int, int]] = []
         """(n, at_us, seq) of waiting inbox rows that were delivered as entry n."""
+        self.replies: list[tuple[str | None, str | None, RunNo, str]] = []
+        """(answer, refusal, run_no, message_id) of updates."""
+        self.moved: list[tuple[RunNo, int, int, RunNo, int]] = []
+        """(new run_no, n, at_us, old run_no, n) of messages that a continued run leaves over."""
+        self.continued: list[tuple[RunNo, RunNo]] = []
+        """(new run_no, old run_no): views and links go over."""
         self.views: list[tuple[RunNo, str, str]] = []
         self.attempts: list[Attempt] = []
         self.links: list[Link] = []
@@ -99,6 +108,7 @@ class Writes:
             or self.runs
             or self.messages
             or self.taken
+            or self.replies
             or self.views
             or self.attempts
             or self.links
@@ -152,6 +162,14 @@ class Reader(Protocol):
         """Return the messages of a run that its code has not been given yet, in order."""
         ...
 
+    def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
+        """Return (answer, refusal) of a message, or None if none of this id was accepted.
+
+        Accepted by this run or one that it continues. Both are None for a signal, and for an
+        update that is still open.
+        """
+        ...
+
     def view(self, no: RunNo, name: str) -> str | None:
         """Return the value of a run's view."""
         ...
@@ -174,10 +192,6 @@ class Store(Reader, Protocol):
         ...
 
     def run(self, no: RunNo) -> Run | None: ...
-
-    def has_message(self, no: RunNo, message_id: str) -> bool:
-        """Return whether a message of this id was ever accepted for the run."""
-        ...
 
     def messages_after(self, seq: int, limit: int) -> list[Message]:
         """Return undelivered messages put in by others since `seq`, in file order."""

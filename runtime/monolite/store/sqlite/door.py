@@ -79,9 +79,8 @@ class SqliteDoor(SqliteReader):
             if run is None:
                 msg = f"no run has the id {id!r} in {self._path}; spawn it first"
                 raise UnknownWorkflow(msg)
-            known = message.message_id is not None and (
-                self._con.execute(self._sql["has_message"], (run.no, message.message_id)).fetchone()
-                is not None
+            known = (
+                message.message_id is not None and self.answer(run, message.message_id) is not None
             )
             if not known and not run.ended:
                 self._insert(msgspec.structs.replace(message, run_no=run.no))

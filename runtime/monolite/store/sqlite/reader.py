@@ -70,6 +70,15 @@ class SqliteReader:
     def undelivered(self, no: RunNo) -> list[Message]:
         return [Message(*row) for row in self._con.execute(self._sql["undelivered"], (no,))]
 
+    def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
+        if run.generation == 1:
+            found = self._con.execute(self._sql["answer"], (run.no, message_id))
+        else:
+            line = {"id": run.id, "generation": run.generation, "message_id": message_id}
+            found = self._con.execute(self._sql["answer_of_line"], line)
+        row = found.fetchone()
+        return None if row is None else (row[0], row[1])
+
     def view(self, no: RunNo, name: str) -> str | None:
         row = self._con.execute(self._sql["view"], (no, name)).fetchone()
         return None if row is None else str(row[0])

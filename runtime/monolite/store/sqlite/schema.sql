@@ -30,7 +30,7 @@ CREATE TABLE monolite_runs (
     version     INTEGER NOT NULL,
     status      TEXT    NOT NULL CHECK (status IN ('queued', 'running', 'waiting', 'paused',
                     'blocked', 'diverged', 'stranded', 'completed', 'failed', 'cancelled',
-                    'terminated')),
+                    'terminated', 'continued')),
     args        TEXT    NOT NULL,
     created_us  INTEGER NOT NULL,
     started_us  INTEGER,
@@ -45,7 +45,8 @@ CREATE TABLE monolite_runs (
     attributes  TEXT,
     updated_us  INTEGER NOT NULL,
     seed        TEXT,
-    CHECK ((ended_us IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled', 'terminated'))),
+    CHECK ((ended_us IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled', 'terminated',
+        'continued'))),
     CHECK (ended_us IS NULL OR wake_at_us IS NULL)
 ) STRICT;
 
@@ -68,16 +69,19 @@ CREATE TABLE monolite_journal (
     PRIMARY KEY (run_no, n)
 ) STRICT, WITHOUT ROWID;
 
--- Messages to runs. n is NULL until delivered; seq is the order of the file.
+-- Messages to runs. n is NULL until delivered; seq is the order of the file. An update is
+-- answered in its own row.
 CREATE TABLE monolite_inbox (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     run_no      INTEGER NOT NULL,
     n           INTEGER,
     at_us       INTEGER NOT NULL,
-    kind        TEXT    NOT NULL CHECK (kind IN ('signal', 'cancel', 'terminate')),
+    kind        TEXT    NOT NULL CHECK (kind IN ('signal', 'update', 'cancel', 'terminate')),
     channel     TEXT    NOT NULL,
     message_id  TEXT,
-    value       TEXT    NOT NULL
+    value       TEXT    NOT NULL,
+    answer      TEXT,
+    refusal     TEXT
 ) STRICT;
 
 CREATE INDEX monolite_inbox_run ON monolite_inbox (run_no, n);

@@ -28,6 +28,19 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 -- take_message: a waiting message was delivered as entry n
 UPDATE monolite_inbox SET n = ?, at_us = ? WHERE seq = ? AND n IS NULL
 
+-- answer_message: an update's answer or refusal, once
+UPDATE monolite_inbox SET answer = ?, refusal = ?
+WHERE run_no = ? AND message_id = ? AND answer IS NULL AND refusal IS NULL
+
+-- move_message: a message that was not received goes over to the run that continues
+UPDATE monolite_inbox SET run_no = ?, n = ?, at_us = ? WHERE run_no = ? AND n = ?
+
+-- move_views: what a continued run had published
+UPDATE monolite_views SET run_no = ? WHERE run_no = ?
+
+-- move_links: who waits for the end of a continued run
+UPDATE monolite_links SET target_no = ? WHERE target_no = ?
+
 -- put_view: the new value of a view
 INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
 ON CONFLICT (run_no, name) DO UPDATE SET value = excluded.value
@@ -89,7 +102,7 @@ SELECT status, count(*) FROM monolite_runs GROUP BY status
 -- entries: a run's journal, its delivered messages among its entries
 SELECT n, at_us, kind, key, args, value, error FROM monolite_journal WHERE run_no = :no
 UNION ALL
-SELECT n, at_us, kind, channel, NULL, value, NULL FROM monolite_inbox
+SELECT n, at_us, kind, channel, message_id, value, NULL FROM monolite_inbox
 WHERE run_no = :no AND n IS NOT NULL
 ORDER BY 1
 
@@ -105,8 +118,16 @@ WHERE run_no = ? AND n IS NULL ORDER BY seq
 SELECT run_no, kind, channel, value, at_us, message_id, n, seq FROM monolite_inbox
 WHERE n IS NULL AND seq > ? ORDER BY seq LIMIT ?
 
--- has_message: was a message of this id ever accepted?
-SELECT 1 FROM monolite_inbox WHERE run_no = ? AND message_id = ?
+-- answer: what came of a message
+SELECT answer, refusal FROM monolite_inbox WHERE run_no = ? AND message_id = ?
+
+-- answer_of_line: the same, where the run continues others: whatever any of them accepted
+SELECT answer, refusal FROM monolite_inbox
+WHERE message_id = :message_id AND run_no IN (
+    SELECT no FROM monolite_runs WHERE id = :id AND generation > coalesce((
+        SELECT max(generation) FROM monolite_runs
+        WHERE id = :id AND generation < :generation AND status <> 'continued'), 0))
+LIMIT 1
 
 -- view: the value of a view
 SELECT value FROM monolite_views WHERE run_no = ? AND name = ?

@@ -141,6 +141,13 @@ class SqliteStore(SqliteReader):
             many(sql["insert_message"], map(message_row, writes.messages))
         if writes.taken:
             many(sql["take_message"], writes.taken)
+        if writes.replies:
+            many(sql["answer_message"], writes.replies)
+        if writes.moved:
+            many(sql["move_message"], writes.moved)
+        if writes.continued:
+            many(sql["move_views"], writes.continued)
+            many(sql["move_links"], writes.continued)
         if writes.views:
             many(sql["put_view"], writes.views)
         if writes.attempts:
@@ -190,10 +197,6 @@ class SqliteStore(SqliteReader):
         # It may have been a new owner: one that was passed over finds out even while idle.
         self._check_epoch()
         return True
-
-    def has_message(self, no: RunNo, message_id: str) -> bool:
-        sql = self._sql["has_message"]
-        return self._con.execute(sql, (no, message_id)).fetchone() is not None
 
     def messages_after(self, seq: int, limit: int) -> list[Message]:
         return [
