@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from monolite import errors
+from monolite.core.actor import Actor, query, signal, update
 from monolite.core.attempt import AttemptInfo, attempt
 from monolite.core.call import Call
 from monolite.core.channel import Signal, View
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from monolite.host.client import Client
     from monolite.host.runtime import Runtime
     from monolite.host.saga import Saga
-    from monolite.host.spawning import spawn
+    from monolite.host.spawning import actor, send, spawn
 else:
     _HOST = {
         "Client": "monolite.host.client",
         "Runtime": "monolite.host.runtime",
         "Saga": "monolite.host.saga",
+        "actor": "monolite.host.spawning",
+        "send": "monolite.host.spawning",
         "spawn": "monolite.host.spawning",
     }
 
@@ -53,6 +56,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Accepted",
     "Activity",
+    "Actor",
     "AttemptInfo",
     "Call",
     "Client",
@@ -73,15 +77,20 @@ __all__ = [
     "View",
     "Workflow",
     "activity",
+    "actor",
     "attempt",
     "current",
     "errors",
     "now",
     "patched",
+    "query",
     "random",
     "register_exception",
+    "send",
+    "signal",
     "spawn",
     "step",
+    "update",
     "uuid4",
     "workflow",
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from monolite.core.definition import Definition
+    from monolite.core.handler import Address
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -43,7 +44,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
     Awaited in a workflow it is a durable step; outside any runtime it just runs the function.
     """
 
-    __slots__ = ("_iterator", "_used", "args", "definition", "kwargs", "opts")
+    __slots__ = ("_iterator", "_used", "address", "args", "definition", "kwargs", "opts")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         self.args = args
         self.kwargs = kwargs
         self.opts = opts
+        self.address: Address | None = None
 
     @property
     def name(self) -> str:
@@ -86,7 +88,9 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         }
         given = {field: value for field, value in changes.items() if value is not None}
         opts = msgspec.structs.replace(self.opts, **given)
-        return Call(self.definition, self.args, self.kwargs, opts)
+        changed = Call(self.definition, self.args, self.kwargs, opts)
+        changed.address = self.address
+        return changed
 
     def claim(self, use: str) -> Call[R_co]:
         """Mark the call as used, so that it neither warns nor is used twice."""

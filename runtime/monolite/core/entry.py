@@ -35,6 +35,9 @@ LINKED = '"linked"'
 JOINED = '"joined"'
 """A spawn's answer: there was such a run, or the child is detached; ask for its result."""
 
+FOREVER_US = 2**62
+"""Later than any time: for asking for everything that will ever be due."""
+
 SHOWN_MAX = 200
 """Characters of the arguments that a request's description shows."""
 

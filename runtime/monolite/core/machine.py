@@ -19,7 +19,7 @@ from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Generator
 from contextvars import Context
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from zlib import crc32
 
 import msgspec
@@ -29,6 +29,7 @@ from monolite.core import failure
 from monolite.core.call import Call
 from monolite.core.definition import Definition, Workflow
 from monolite.core.entry import Entry, Outcome, Run
+from monolite.core.handler import Handler
 from monolite.core.loop import OrderedFuture, OrderedTask, Timer, WorkflowLoop, init_future
 from monolite.core.payload import FINGERPRINT_TEXT_MAX, encode, fingerprint
 from monolite.core.position import where_raised, where_waiting
@@ -136,6 +137,18 @@ class Mark(msgspec.Struct, frozen=True):
     name: str
 
 
+class Tell(msgspec.Struct, frozen=True):
+    """Command: put a message into an actor's inbox, without waiting for anything."""
+
+    id: str
+    actor: str
+    kind: str
+    channel: str
+    value: str
+    delay_us: int = 0
+    message_id: str | None = None
+
+
 class Detach(msgspec.Struct, frozen=True):
     """Command: start a run that this one does not wait for and will not cancel."""
 
@@ -151,7 +164,8 @@ class Abandon(msgspec.Struct, frozen=True):
     operation: Operation
 
 
-Command = Operation | Publish | Reply | Mark | Detach | Abandon
+Command: TypeAlias = Any
+"""Operation, Publish, Reply, Mark, Tell, Detach, Abandon; of an actor also `turn.TurnDone`."""
 
 
 class Channel:
@@ -199,14 +213,16 @@ class Machine:
         "patches",
         "replaying",
         "run",
+        "seed",
         "timers",
         "unanswered",
     )
 
-    def __init__(self, run: Run, definition: Workflow[Any, Any]) -> None:
+    def __init__(self, run: Run, definition: Workflow[Any, Any] | None) -> None:
         self.run = run
-        self._seed = run.seed or f"{run.id}/{run.generation}/{run.created_us}"
-        self.loop: WorkflowLoop = WorkflowLoop(self, crc32(self._seed.encode()) << 24)
+        self.seed = run.seed or f"{run.id}/{run.generation}/{run.created_us}"
+        self._seed = self.seed
+        self.loop: WorkflowLoop = WorkflowLoop(self, crc32(self.seed.encode()) << 24)
         self.now_us = run.created_us
         self.next_n = 0
         self.replaying = False
@@ -218,7 +234,7 @@ class Machine:
         self.timers: dict[int, Timer] = {}
         self._timer_heap: list[Timer] = []
         self._timer_count = 0
-        self._definition: Definition[Any] = definition
+        self._definition: Definition[Any] | None = definition
         self._counts: dict[str, int] = {}
         self._channels: dict[str, Channel] = {}
         self._commands: list[Command] = []
@@ -233,6 +249,7 @@ class Machine:
     def start(self, now_us: int) -> None:
         """Begin the run at `now_us` and run until quiet; bad arguments end it as failed."""
         assert self._main is None, "a machine starts once"
+        assert self._definition is not None
         self.now_us = now_us
         try:
             args, kwargs = self._definition.signature.decode(self.run.args)
@@ -322,8 +339,28 @@ class Machine:
 
     def perform(self, call: Call[Any]) -> Generator[Any, Any, Any]:
         """Request an activity or a child, and return what awaits its outcome."""
+        if isinstance(call.definition, Handler):
+            return self._perform_handler(call, call.definition).__await__()
         kind = e.CHILD if isinstance(call.definition, Workflow) else e.ACTIVITY
         return self.request(kind, call.name, call).__await__()
+
+    async def _perform_handler(self, call: Call[Any], handler: Handler[..., Any]) -> Any:
+        """Ask an actor, or tell it something."""
+        address = call.address
+        if address is None:
+            msg = f"{call!r} is addressed to no actor; make the call with actor(...)"
+            raise Misused(msg)
+        text = handler.signature.encode(call.args, call.kwargs)
+        if handler.kind == e.SIGNAL:
+            self.tell(Tell(address.id, address.actor, e.SIGNAL, handler.method, text))
+            return None
+        kind = e.ASK if handler.kind == e.UPDATE else e.QUERY
+        request = encode(
+            [address.id, handler.kind, handler.method, msgspec.Raw(text.encode()), address.actor],
+            f"call of {call.name}",
+        )
+        answer = await self.ask(kind, call.name, address.id, request)
+        return handler.signature.result.decode(answer, f"recorded result of {call.name}")
 
     def request(self, kind: str, name: str, call: Call[Any]) -> Operation:
         """Claim the next key of `name` and emit the operation."""
@@ -361,6 +398,24 @@ class Machine:
         text = encode(value, f"view {name}")
         if not self.replaying:
             self._commands.append(Publish(name, text))
+
+    def tell(self, message: Tell) -> None:
+        """Send a message to an actor with this turn's commit."""
+        self._must_be_loaded()
+        if not self.replaying:
+            self._commands.append(message)
+
+    def restart_counts(self, seed: str) -> None:
+        """Begin the numbering of keys, timers and random numbers anew, for a turn."""
+        self._counts.clear()
+        self._timer_count = 0
+        self._seed = seed
+        self._random = self._uuids = None
+
+    def drop_timers(self) -> None:
+        """Cancel what a turn that has ended had set."""
+        self.timers.clear()
+        self._timer_heap.clear()
 
     def reply(self, message_id: str, value: str | None, error: str | None) -> bool:
         """Answer an update, once; return whether it was still unanswered."""
@@ -529,10 +584,7 @@ class Machine:
 
     def _conclude(self, main: OrderedTask[Any]) -> None:
         """End the run once the main task is done and its leftover tasks have cleaned up."""
-        if self.loop.live_tasks() and not self._sweeping:
-            self._sweep()
-            self.loop.run_until_quiet()
-        if self.loop.live_tasks():
+        if not self._swept():
             return
         if main.cancelled():
             reason = self._cancel_reason or ""
@@ -567,6 +619,16 @@ class Machine:
             return
         self.outcome = Outcome(e.CONTINUED, value=args)
 
+    def _swept(self) -> bool:
+        """Return whether no task is left, having cancelled those that were."""
+        if self.loop.live_tasks() and not self._sweeping:
+            self._sweep()
+            self.loop.run_until_quiet()
+        if self.loop.live_tasks():
+            return False
+        self._sweeping = False
+        return True
+
     def _sweep(self) -> None:
         """Cancel what the main task left running, as `asyncio.run` does at its end."""
         self._sweeping = True
@@ -581,7 +643,6 @@ class Machine:
 
     def check_replayed(self, recorded: int) -> None:
         """Raise Diverged if the code ended before the journal did (`recorded` entries)."""
-        assert self.next_n <= recorded
         if self.outcome is not None and self.next_n < recorded:
             raise Diverged(
                 expected=f"{recorded - self.next_n} more entries",

@@ -43,12 +43,14 @@ class Signature:
         "_rest",
         "_result",
         "_signature",
+        "_skip_first",
         "_where",
         "name",
     )
 
-    def __init__(self, fn: Callable[..., Any], name: str) -> None:
+    def __init__(self, fn: Callable[..., Any], name: str, *, skip_first: bool = False) -> None:
         self._fn = fn
+        self._skip_first = skip_first
         self.name = name
         self._where = f"arguments of {name}"
         self._required = 0
@@ -135,6 +137,9 @@ class Signature:
         if self._signature is not None:
             return self._signature
         signature = inspect.signature(self._fn)
+        if self._skip_first:  # a method's `self`
+            parameters = list(signature.parameters.values())[1:]
+            signature = signature.replace(parameters=parameters)
         hints = self._hints()
         positional: list[Any] = []
         by_name: dict[str, Any] = {}

@@ -19,10 +19,13 @@ import msgspec
 
 from monolite.core import attempts, failure
 from monolite.core import entry as e
+from monolite.core.actor import ActorType
 from monolite.core.admission import Admission, admit
 from monolite.core.definition import Workflow
 from monolite.core.entry import Attempt, Entry, Outcome, Run, RunNo
-from monolite.core.machine import Abandon, Machine, Mark, Operation, Publish, Reply
+from monolite.core.machine import Abandon, Detach, Machine, Mark, Operation, Publish, Reply, Tell
+from monolite.core.payload import encode
+from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import ActivityFailed, ActivityTimedOut, Rejected, UnknownWorkflow
 from monolite.host.batch import Batch, Released
 from monolite.host.ending import ended_by, to_waiter, unknown
@@ -83,6 +86,10 @@ class Engine:
         self._next_no = (store.max_run_no() // 2 + 1) * 2
         self.last_seq = 0
         self.must_look_outside = True
+        self.message_due_us: int | None = None
+        """When the next delayed message is due."""
+        self.must_retime = False
+        """Whether this turn changed which delayed message is due next."""
         for link in store.links():
             self.links.setdefault(link.target_no, []).append(link)
         self._on: dict[type, Callable[[Any], None]] = {
@@ -145,7 +152,10 @@ class Engine:
         """When the next turn is needed if no event comes before."""
         if self.must_look_outside or self.work:
             return 0
-        return self.residency.next_wake_us()
+        due_us = self.residency.next_wake_us()
+        if self.message_due_us is not None:
+            return self.message_due_us if due_us is None else min(due_us, self.message_due_us)
+        return due_us
 
     def look_outside(self) -> None:
         """Say that another process may have written to the file."""
@@ -162,6 +172,8 @@ class Engine:
                 self.run_work()
         self.residency.wake(self.now_us)
         self.run_work()
+        if self.message_due_us is not None and self.message_due_us <= self.now_us:
+            self.inbox.take_due()
         self._leave_work()
         self.residency.settle(self.now_us)
 
@@ -195,6 +207,9 @@ class Engine:
         for no in batch.writes.unlinked:
             self.links.pop(no, None)
         self.last_seq = max(self.last_seq, batch.last_seq)
+        if self.must_retime:
+            self.must_retime = False
+            self.message_due_us = self.store.next_message_due_us()
         self.residency.committed(batch, self.now_us)
         for no, reply in batch.waiters:
             self._waiters.setdefault(no, []).append(reply)
@@ -283,7 +298,13 @@ class Engine:
     def _on_post(self, event: Post) -> None:
         try:
             answer = self.inbox.accept(
-                event.id, event.kind, event.channel, event.value, event.message_id
+                event.id,
+                event.kind,
+                event.channel,
+                event.value,
+                event.message_id,
+                actor=event.actor,
+                delay_us=event.delay_us,
             )
         except UnknownWorkflow as error:
             self.batch.refusals.append((event.reply, error))
@@ -399,6 +420,20 @@ class Engine:
 
     # Runs.
 
+    def query(self, actor: str, key: str, method: str, args: str) -> str:
+        """Return what a query makes of an actor's committed state, as JSON."""
+        type_ = self.registry.find_actor(actor)
+        handler = type_.handler(method)
+        run = self.newest(f"{actor}/{key}")
+        live = None if run is None else self.residency.live.get(run.no)
+        if live is not None and isinstance(live.machine, ActorMachine):
+            instance = type_.load(key, live.machine.state, live.machine.version)
+        else:
+            stored = None if run is None or run.ended else self.store.state(run.no)
+            instance = type_.load(key, stored.state, stored.version) if stored else type_.new(key)
+        arguments, keywords = handler.signature.decode(args)
+        return encode(handler.fn(instance, *arguments, **keywords), handler.result_name)
+
     def words(self, no: RunNo) -> Words | None:
         """Return what a run in memory waits for now, or None if its row is all there is."""
         live = self.residency.live.get(no)
@@ -450,9 +485,14 @@ class Engine:
             self.residency.expect(now_us + delay_us)
         return run
 
-    def begin(self, run: Run, definition: Workflow[Any, Any]) -> Resident:
-        """Start a run's code for the first time."""
-        resident = Resident(run, Machine(run, definition), HOT)
+    def begin(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident:
+        """Start a run's code for the first time, or bring an actor into being."""
+        machine = (
+            ActorMachine(run, definition, None, definition.version, 0)
+            if isinstance(definition, ActorType)
+            else Machine(run, definition)
+        )
+        resident = Resident(run, machine, HOT)
         self.residency.add(resident)
         self.entering(run.id)
         resident.machine.start(self.now_us)
@@ -506,9 +546,14 @@ class Engine:
                 self.operations.abandon(resident, command.operation)
             elif isinstance(command, Reply):
                 self.inbox.reply(resident.run, command.message_id, command.value, command.error)
+            elif isinstance(command, TurnDone):
+                self.inbox.turn_done(resident, command)
+            elif isinstance(command, Tell):
+                self.work.append(partial(self.inbox.tell, command))
             elif isinstance(command, Mark):
                 self._mark(resident, command)
             else:
+                assert isinstance(command, Detach), f"unknown command {command!r}"
                 self.operations.detach(resident, command)
         outcome = machine.outcome
         if outcome is not None and not resident.run.ended:

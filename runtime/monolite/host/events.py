@@ -50,6 +50,9 @@ class Post(msgspec.Struct):
     value: str
     message_id: str | None
     reply: Reply
+    actor: str | None = None
+    """The class of the actor, if it is one: then it need not exist yet."""
+    delay_us: int = 0
 
 
 class Done(msgspec.Struct):

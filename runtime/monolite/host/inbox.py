@@ -1,14 +1,18 @@
-"""The inbox: how messages reach runs, from this process and from others."""
+"""The inbox: how messages reach runs and actors, from this process and from others."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.admission import receive
 from monolite.core.entry import Accepted, Entry, Run, RunNo
+from monolite.core.machine import Tell
+from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import Rejected
 from monolite.host.ending import ended_by, unknown
 from monolite.host.residency import WAKES_MAX
@@ -21,6 +25,10 @@ if TYPE_CHECKING:
 MESSAGES_MAX = 1_000
 """Messages from other processes taken in one turn."""
 
+KEPT_ENTRIES = 256
+"""Journal entries of an actor's past turns that are kept to look at."""
+
+SUPERSEDED_N = -1
 
 ASK_PREFIX = "monolite:ask:"
 """Begins the id of a message by which one run asks another, and names who asks."""
@@ -45,102 +53,285 @@ class Inbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    # From the file.
+
     def take_outside(self) -> None:
         """Take the messages and runs that other processes put into the file."""
-        messages = self._engine.store.messages_after(self._engine.last_seq, MESSAGES_MAX)
+        engine = self._engine
+        messages = engine.store.messages_after(engine.last_seq, MESSAGES_MAX)
+        self._take(messages)
+        if messages:
+            engine.batch.last_seq = messages[-1].seq or 0
+        started = engine.residency.start_queued(engine.now_us)
+        engine.message_due_us = engine.store.next_message_due_us()
+        engine.must_look_outside = len(messages) == MESSAGES_MAX or started == WAKES_MAX
+
+    def take_due(self) -> None:
+        """Take the delayed messages whose time has come."""
+        engine = self._engine
+        messages = engine.store.messages_due(engine.now_us, MESSAGES_MAX)
+        self._take(messages)
+        engine.must_retime = True
+
+    def _take(self, messages: list[Message]) -> None:
         for message in messages:
             assert message.seq is not None
             if message.seq not in self._engine.batch.taken:
                 self._take_message(message)
                 self._engine.run_work()
-        if messages:
-            self._engine.batch.last_seq = messages[-1].seq or 0
-        started = self._engine.residency.start_queued(self._engine.now_us)
-        self._engine.must_look_outside = len(messages) == MESSAGES_MAX or started == WAKES_MAX
 
     def _take_message(self, message: Message) -> None:
-        if message.run_no in self._engine.residency:
-            self.deliver_waiting(self._engine.residency.live[message.run_no], message)
+        engine = self._engine
+        if message.run_no in engine.residency:
+            self.deliver_waiting(engine.residency.live[message.run_no], message)
             return
-        run = self._engine.store.run(message.run_no)
+        run = engine.store.run(message.run_no)
         if run is None or run.ended:
             return
         if run.status == e.QUEUED:
             self._end_unstarted(run, message.kind, message.value)
-        elif self._engine.resident(message.run_no) is None and message.kind == e.TERMINATE:
+        elif engine.resident(message.run_no) is None and message.kind == e.TERMINATE:
             # (Becoming resident delivers everything that waits.)
             self._end_unstarted(run, message.kind, message.value)
 
     def deliver_waiting(self, resident: Resident, message: Message) -> None:
         """Deliver an inbox row that waits, giving it its place in the journal."""
+        engine = self._engine
         assert message.seq is not None
-        if message.seq in self._engine.batch.taken or resident.run.ended:
+        if message.seq in engine.batch.taken or resident.run.ended:
             return
-        self._engine.batch.taken.add(message.seq)
-        n, at_us = resident.machine.next_n, self._engine.now_us
-        self._engine.batch.writes.taken.append((n, at_us, message.seq))
-        self._deliver_message(resident, message)
+        if self._must_wait(resident, message):
+            resident.backlog = True
+            return
+        engine.batch.taken.add(message.seq)
+        n, at_us = resident.machine.next_n, engine.now_us
+        engine.batch.writes.taken.append((n, at_us, message.seq))
+        message.n = n
+        self._deliver(resident, message)
 
-    def _deliver_message(self, resident: Resident, message: Message) -> None:
-        if message.kind == e.TERMINATE:
-            self._engine.terminate(resident, message.value)
-            return
-        machine = resident.machine
-        entry = Entry(
-            machine.next_n,
-            self._engine.now_us,
-            message.kind,
-            message.channel,
-            message.message_id,
-            message.value,
-        )
-        self._engine.feed(resident, entry)
+    # From runs and callers of this process.
 
     def accept(
-        self, id: str, kind: str, channel: str, value: str, message_id: str | None
+        self,
+        id: str,
+        kind: str,
+        channel: str,
+        value: str,
+        message_id: str | None,
+        *,
+        actor: str | None = None,
+        delay_us: int = 0,
     ) -> Accepted:
-        """Take a message into a run's inbox, if the run takes it."""
-        run = self._engine.newest(id)
+        """Take a message into a run's inbox, if the run takes it.
+
+        A message to an `actor` that does not exist yet brings it into being. Raises
+        UnknownWorkflow if there is no such run, or no code for the actor.
+        """
+        engine = self._engine
+        run = engine.newest(id)
+        if actor is not None and (run is None or run.ended):
+            run = self._new_actor(id, actor, run)
         if run is None:
             raise unknown(id)
         duplicate = message_id is not None and (
-            (run.id, message_id) in self._engine.batch.message_ids
-            or self._engine.store.answer(run, message_id) is not None
+            (run.id, message_id) in engine.batch.message_ids
+            or engine.store.answer(run, message_id) is not None
         )
         verdict = receive(run, duplicate=duplicate)
         if verdict.accepted and not duplicate:
-            self.post(run, kind, channel, value, message_id)
+            verdict, delay_us = self._admit(run, kind, channel, delay_us)
+        if verdict.accepted and not duplicate:
+            self.post(run, kind, channel, value, message_id, delay_us=delay_us)
         return verdict
 
-    def post(self, run: Run, kind: str, channel: str, value: str, message_id: str | None) -> None:
+    def _new_actor(self, id: str, actor: str, old: Run | None) -> Run:
+        engine = self._engine
+        type_ = engine.registry.find_actor(actor)
+        generation = 1 if old is None else old.generation + 1
+        run = engine.new_run(id, actor, type_.version, "[]", generation=generation)
+        engine.begin(run, type_)
+        return run
+
+    def _admit(self, run: Run, kind: str, channel: str, delay_us: int) -> tuple[Accepted, int]:
+        """Apply the mailbox policy of an actor's handler; return the verdict and the delay."""
+        engine = self._engine
+        type_ = engine.registry.get_actor(run.name)
+        handler = None if type_ is None else type_.handlers.get(channel)
+        if handler is None or kind not in (e.SIGNAL, e.UPDATE):
+            return Accepted(accepted=True), delay_us
+        mailbox = handler.mailbox
+        delay_us = max(delay_us, mailbox.debounce_us)
+        if mailbox.policy == "queue" and mailbox.bound is None and not mailbox.debounce_us:
+            return Accepted(accepted=True), delay_us
+        waiting = self._waiting(run, channel)
+        resident = engine.resident(run.no)
+        busy = resident is not None and self._is_busy(resident)
+        if mailbox.policy == "drop" and (busy or waiting):
+            return Accepted(accepted=False, reason=f"{channel} drops messages while busy"), 0
+        if mailbox.bound is not None and len(waiting) >= mailbox.bound:
+            reason = f"the mailbox of {channel} is full ({mailbox.bound} wait); try again later"
+            return Accepted(accepted=False, reason=reason), 0
+        if mailbox.policy == "latest" or mailbox.debounce_us:
+            for message in waiting:
+                self._supersede(run, message)
+        return Accepted(accepted=True), delay_us
+
+    def _waiting(self, run: Run, channel: str) -> list[Message]:
+        """Return the messages of one handler that wait, in the file and in this turn."""
+        engine = self._engine
+        stored = engine.store.undelivered(run.no, e.FOREVER_US)
+        posted = [m for m in engine.batch.writes.messages if m.run_no == run.no and m.n is None]
+        fresh = [m for m in stored if m.seq not in engine.batch.taken]
+        return [m for m in fresh + posted if m.channel == channel]
+
+    def _supersede(self, run: Run, message: Message) -> None:
+        batch = self._engine.batch
+        if message.seq is None:
+            message.n = SUPERSEDED_N
+        else:
+            batch.taken.add(message.seq)
+            batch.writes.taken.append((SUPERSEDED_N, self._engine.now_us, message.seq))
+        if message.message_id is not None:
+            newer = failure.describe(Rejected("a newer message took its place"))
+            self.reply(run, message.message_id, None, failure.encode(newer))
+
+    def post(
+        self,
+        run: Run,
+        kind: str,
+        channel: str,
+        value: str,
+        message_id: str | None,
+        *,
+        delay_us: int = 0,
+    ) -> None:
         """Write a message and deliver it, or leave it waiting if the run cannot take it now."""
+        engine = self._engine
         if message_id is not None:
-            self._engine.batch.message_ids.add((run.id, message_id))
-        message = Message(run.no, kind, channel, value, self._engine.now_us, message_id)
-        self._engine.batch.writes.messages.append(message)
-        if run.status == e.QUEUED:
+            engine.batch.message_ids.add((run.id, message_id))
+        message = Message(run.no, kind, channel, value, engine.now_us, message_id)
+        engine.batch.writes.messages.append(message)
+        if delay_us:
+            message.due_us = engine.now_us + delay_us
+            engine.must_retime = True
+        elif run.status == e.QUEUED:
             self._end_unstarted(run, kind, value)
         else:
-            self._engine.work.append(partial(self.deliver_posted, run, message))
+            engine.work.append(partial(self.deliver_posted, run, message))
 
     def deliver_posted(self, run: Run, message: Message) -> None:
+        """Deliver a message that this turn wrote."""
         resident = self._engine.resident(run.no)
         if resident is None:
             if message.kind == e.TERMINATE:
                 self._end_unstarted(run, message.kind, message.value)
         elif not resident.run.ended and message.n is None:
+            if self._must_wait(resident, message):
+                resident.backlog = True
+                return
             message.n = resident.machine.next_n
-            self._deliver_message(resident, message)
+            self._deliver(resident, message)
+
+    def tell(self, tell: Tell) -> None:
+        """Send what a run or a turn wants sent; what is refused is not the sender's to know."""
+        self.accept(
+            tell.id,
+            tell.kind,
+            tell.channel,
+            tell.value,
+            tell.message_id,
+            actor=tell.actor,
+            delay_us=tell.delay_us,
+        )
+
+    # Delivery.
+
+    def _is_busy(self, resident: Resident) -> bool:
+        return isinstance(resident.machine, ActorMachine) and resident.machine.busy
+
+    def _must_wait(self, resident: Resident, message: Message) -> bool:
+        """Return whether an actor is in mid-turn, or others came before this message."""
+        return message.kind in (e.SIGNAL, e.UPDATE) and self._is_busy(resident)
+
+    def _deliver(self, resident: Resident, message: Message) -> None:
+        engine = self._engine
+        if message.kind == e.TERMINATE:
+            engine.terminate(resident, message.value)
+            return
+        resident.message = message
+        engine.feed(
+            resident,
+            Entry(
+                resident.machine.next_n,
+                engine.now_us,
+                message.kind,
+                message.channel,
+                message.message_id,
+                message.value,
+            ),
+        )
+
+    def turn_done(self, resident: Resident, done: TurnDone) -> None:
+        """Write what an actor's turn came to, and let the next message in."""
+        engine, run = self._engine, resident.run
+        machine = resident.machine
+        assert isinstance(machine, ActorMachine)
+        writes = engine.batch.writes
+        if done.state is None:
+            writes.retired.append((machine.retired_n, run.no))
+        else:
+            writes.states.append((run.no, machine.version, done.state, machine.retired_n))
+        if machine.retired_n - machine.forgotten_n > 2 * KEPT_ENTRIES:
+            machine.forgotten_n = machine.retired_n - KEPT_ENTRIES
+            writes.forgotten.append((run.no, machine.forgotten_n))
+        self._answer_turn(resident, done)
+        for tell in done.messages:
+            engine.work.append(partial(self.tell, tell))
+        if resident.backlog:
+            engine.work.append(partial(self._next_message, resident))
+
+    def _answer_turn(self, resident: Resident, done: TurnDone) -> None:
+        run, turn = resident.run, done.entry
+        message, resident.message = resident.message, None
+        if message is not None and message.seq is None and message.n == turn.n:
+            # Written by this very batch: its row is born with the answer.
+            message.answer, message.refusal = done.value, done.error
+            if turn.kind == e.UPDATE and turn.args is not None:
+                self._tell_asker(run, turn.args, done.value, done.error)
+        elif turn.kind == e.UPDATE and turn.args is not None:
+            self.reply(run, turn.args, done.value, done.error)
+        elif done.error is not None:
+            self._engine.batch.writes.refused.append((done.error, run.no, turn.n))
+
+    def _next_message(self, resident: Resident) -> None:
+        """Give an actor that is idle again the message that has waited longest."""
+        engine = self._engine
+        if resident.run.ended or self._is_busy(resident):
+            return
+        for message in engine.store.undelivered(resident.run.no, engine.now_us):
+            if message.seq not in engine.batch.taken:
+                self.deliver_waiting(resident, message)
+                return
+        for message in engine.batch.writes.messages:
+            if message.run_no == resident.run.no and message.n is None and message.due_us is None:
+                self.deliver_posted(resident.run, message)
+                return
+        resident.backlog = False
+
+    # Answers.
 
     def reply(self, run: Run, message_id: str, value: str | None, error: str | None) -> None:
         """Write an update's answer, and let its asker have it."""
-        batch = self._engine.batch
-        batch.writes.replies.append((value, error, run.no, message_id))
-        batch.replied.append((run.no, message_id, value, error))
+        self._engine.batch.writes.replies.append((value, error, run.no, message_id))
+        self._tell_asker(run, message_id, value, error)
+
+    def _tell_asker(self, run: Run, message_id: str, value: str | None, error: str | None) -> None:
+        engine = self._engine
+        engine.batch.replied.append((run.no, message_id, value, error))
         asker = read_ask_id(message_id)
         if asker is not None:
             no, key = asker
-            self._engine.work.append(partial(self._engine.answer_run, no, key, value, error))
+            engine.work.append(partial(engine.answer_run, no, key, value, error))
 
     def refuse(self, run: Run, message_id: str) -> None:
         """Refuse an update that its run has left unanswered."""
@@ -149,7 +340,7 @@ class Inbox:
 
     def _end_unstarted(self, run: Run, kind: str, value: str) -> None:
         """End a run that is asked to stop and has no code to ask: it has not started, or cannot."""
-        if kind == e.SIGNAL or run.ended:
+        if kind in (e.SIGNAL, e.UPDATE) or run.ended:
             return
         status = e.CANCELLED if kind == e.CANCEL else e.TERMINATED
         error = failure.encode(ended_by(status.capitalize(), run.id, value))
@@ -157,3 +348,11 @@ class Inbox:
         end = End(run.no, status, None, error, self._engine.now_us)
         self._engine.batch.writes.ends.append(end)
         self._engine.tell_waiting(run, end.value, error)
+
+
+def question(payload: str) -> tuple[str, str, str, str, str | None]:
+    """Return (id, kind, channel, value, actor) of a run's question to another."""
+    parts = msgspec.json.decode(payload, type=list[msgspec.Raw])
+    id, kind, channel = (msgspec.json.decode(part, type=str) for part in parts[:3])
+    actor = msgspec.json.decode(parts[4], type=str) if parts[4:] else None
+    return id, kind, channel, bytes(parts[3]).decode(), actor

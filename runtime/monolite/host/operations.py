@@ -13,10 +13,11 @@ from monolite.core.admission import Admission, admit
 from monolite.core.entry import Attempt, Run
 from monolite.core.machine import Detach, Operation
 from monolite.core.spawn import child_id, workflow_of
-from monolite.errors import Interrupted, Rejected, UnknownWorkflow
+from monolite.core.turn import ActorMachine
+from monolite.errors import Interrupted, Misused, Rejected, UnknownWorkflow
 from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.flights import Flight
-from monolite.host.inbox import ask_id
+from monolite.host.inbox import ask_id, question
 from monolite.host.resident import Resident, Retrying
 from monolite.store.protocol import Link
 
@@ -43,6 +44,8 @@ class Operations:
             self._engine.work.append(partial(self._spawn, resident, operation))
         elif kind == e.ASK:
             self._engine.work.append(partial(self._ask, resident, operation))
+        elif kind == e.QUERY:
+            self._engine.work.append(partial(self._query, resident, operation))
         else:
             assert kind == e.RESULT, f"operation of unknown kind {kind!r}"
             self._engine.work.append(partial(self._link, resident, operation))
@@ -219,16 +222,50 @@ class Operations:
         engine = self._engine
         if asker.machine.operations.get(operation.key) is not operation:
             return
-        id, kind, channel, raw = msgspec.json.decode(
-            operation.payload, type=tuple[str, str, str, msgspec.Raw]
-        )
+        id, kind, channel, value, actor = question(operation.payload)
         message_id = ask_id(asker.run.no, operation.key)
         try:
-            accepted = engine.inbox.accept(id, kind, channel, bytes(raw).decode(), message_id)
+            self._refuse_cycle(asker, id)
+            accepted = engine.inbox.accept(id, kind, channel, value, message_id, actor=actor)
             if not accepted.accepted:
                 raise Rejected(accepted.reason)
-        except (UnknownWorkflow, Rejected) as error:
+        except (UnknownWorkflow, Rejected, Misused) as error:
             engine.answer(asker, operation, None, failure.encode(failure.describe(error)))
+
+    def _refuse_cycle(self, asker: Resident, id: str) -> None:
+        """Raise Misused if the actor that is asked waits, through others, for the one that asks."""
+        path = [asker.run.id, id]
+        seen = {asker.run.id}
+        while id not in seen:
+            seen.add(id)
+            run = self._engine.newest(id)
+            target = None if run is None or run.ended else self._engine.resident(run.no)
+            if target is None or not isinstance(target.machine, ActorMachine):
+                return
+            asked = [o.target for o in target.machine.operations.values() if o.kind == e.ASK]
+            if not target.machine.busy or not asked or asked[0] is None:
+                return
+            id = asked[0]
+            path.append(id)
+        if id == asker.run.id:
+            msg = (
+                f"{' asks '.join(path)}: each would wait for the other for ever; "
+                "send() the message instead, or pass on what the other needs"
+            )
+            raise Misused(msg)
+
+    def _query(self, asker: Resident, operation: Operation) -> None:
+        """Answer a run's query from an actor's committed state."""
+        engine = self._engine
+        if asker.machine.operations.get(operation.key) is not operation:
+            return
+        id, _, method, args, actor = question(operation.payload)
+        try:
+            value = engine.query(actor or "", id.partition("/")[2], method, args)
+        except Exception as error:  # noqa: BLE001 - recorded as the query's failure
+            engine.answer(asker, operation, None, failure.encode(failure.describe(error)))
+        else:
+            engine.answer(asker, operation, value, None)
 
     def _resume_ask(self, asker: Resident, operation: Operation) -> None:
         engine = self._engine

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
+from monolite.core.actor import Actor, ActorType, type_of
 from monolite.core.definition import Activity, Workflow
 from monolite.errors import Misused, UnknownWorkflow
 
@@ -15,6 +16,7 @@ class Registry:
 
     def __init__(self, actors: Iterable[Any] = ()) -> None:
         self._workflows: dict[str, Workflow[Any, Any]] = {}
+        self._actors: dict[str, ActorType] = {}
         for actor in actors:
             self.add(actor)
 
@@ -24,11 +26,36 @@ class Registry:
             for value in vars(actor).values():
                 if isinstance(value, Workflow):
                     self._add(value)
+                elif isinstance(value, type) and issubclass(value, Actor) and value is not Actor:
+                    self._add_actor(type_of(value))
         elif isinstance(actor, Workflow):
             self._add(actor)
+        elif isinstance(actor, type) and issubclass(actor, Actor):
+            self._add_actor(type_of(actor))
         elif not isinstance(actor, Activity):
-            msg = f"actors takes @workflow definitions and modules that hold them, not {actor!r}"
+            msg = (
+                "actors takes @workflow definitions, Actor classes and modules that hold them, "
+                f"not {actor!r}"
+            )
             raise Misused(msg)
+
+    def _add_actor(self, type_: ActorType) -> None:
+        known = self._actors.setdefault(type_.name, type_)
+        if known is not type_ or type_.name in self._workflows:
+            msg = f"two actors or workflows are named {type_.name!r}; rename one of them"
+            raise Misused(msg)
+
+    def get_actor(self, name: str) -> ActorType | None:
+        """Return the actor class called `name`, or None."""
+        return self._actors.get(name)
+
+    def find_actor(self, name: str) -> ActorType:
+        """Return the actor class called `name`; raise UnknownWorkflow if its code is not here."""
+        found = self._actors.get(name)
+        if found is None:
+            msg = f"no code for actor {name!r} here; pass the class in Runtime(actors=[...])"
+            raise UnknownWorkflow(msg)
+        return found
 
     def _add(self, found: Any) -> None:
         actor: Workflow[Any, Any] = found

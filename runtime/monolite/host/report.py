@@ -15,8 +15,6 @@ from monolite.errors import PayloadInvalid
 from monolite.host.resident import Words
 from monolite.store.protocol import Message, Reader
 
-DAMAGED_TEXT = "cannot be read"
-
 
 def when(at_us: int) -> datetime:
     """Return a time of the file as an aware UTC datetime."""
@@ -68,7 +66,7 @@ def history(run: Run, reader: Reader) -> list[HistoryEntry]:
     lines = [_started(run)]
     lines += [_of_entry(x) for x in reader.entries(run.no)]
     lines += [_of_attempt(a) for a in reader.attempts(run.no)]
-    lines += [_of_waiting(m) for m in reader.undelivered(run.no)]
+    lines += [_of_waiting(m) for m in reader.undelivered(run.no, e.FOREVER_US)]
     # Attempts have no place in the journal; their time puts them before what they led to.
     lines[1:] = sorted(lines[1:], key=lambda line: (line.at, line.n is not None, line.n or 0))
     if run.ended and run.ended_us is not None:

@@ -17,8 +17,10 @@ import msgspec
 
 from monolite.core import entry as e
 from monolite.core import failure
+from monolite.core.actor import ActorType
 from monolite.core.entry import Attempt, Run, RunNo
 from monolite.core.machine import Machine
+from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import Diverged
 from monolite.host.batch import Batch
 from monolite.host.resident import HOT, Resident, Words
@@ -83,7 +85,8 @@ class Residency:
         run = self._engine.store.run(no)
         if run is None or run.ended:
             return None
-        definition = self._engine.registry.get(run.name)
+        registry = self._engine.registry
+        definition = registry.get(run.name) or registry.get_actor(run.name)
         if definition is None:
             self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
             return None
@@ -92,7 +95,7 @@ class Residency:
         return self._replay(run, definition)
 
     def _begin_queued(
-        self, run: Run, definition: Workflow[Any, Any], now_us: int
+        self, run: Run, definition: Workflow[Any, Any] | ActorType, now_us: int
     ) -> Resident | None:
         run.status, run.started_us, run.wake_at_us = e.RUNNING, now_us, 0
         self._engine.note(run, HOT, started_us=now_us)
@@ -100,13 +103,13 @@ class Residency:
         self._deliver_waiting(resident)
         return resident
 
-    def _replay(self, run: Run, definition: Workflow[Any, Any]) -> Resident | None:
+    def _replay(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident | None:
         engine = self._engine
-        machine = Machine(run, definition)
+        machine = self._machine(run, definition)
         machine.replaying = True
         engine.entering(run.id)
         try:
-            entries = engine.store.entries(run.no)
+            entries = engine.store.entries(run.no, machine.next_n)
             machine.patches = {x.key for x in entries if x.kind == e.PATCH}
             machine.start(run.started_us or run.created_us)
             for entry in entries:
@@ -119,18 +122,30 @@ class Residency:
             engine.park(run, e.DIVERGED, str(error), error=text)
             return None
         machine.replaying = False
-        machine.take_commands()
+        # A turn that ends in its replay ends only now: its code has changed.
+        ended = [c for c in machine.take_commands() if isinstance(c, TurnDone)]
         words = Words(run.status, run.wake_at_us, run.waiting_on)
         resident = Resident(run, machine, words)
         self.add(resident)
         for operation in list(machine.operations.values()):
             engine.operations.resume(resident, operation)
+        for done in ended:
+            engine.inbox.turn_done(resident, done)
         engine.absorb(resident)
         self._deliver_waiting(resident)
         return resident
 
+    def _machine(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Machine:
+        if not isinstance(definition, ActorType):
+            return Machine(run, definition)
+        stored = self._engine.store.state(run.no)
+        if stored is None:
+            return ActorMachine(run, definition, None, definition.version, 0)
+        return ActorMachine(run, definition, stored.state, stored.version, stored.retired_n)
+
     def _deliver_waiting(self, resident: Resident) -> None:
-        for message in self._engine.store.undelivered(resident.run.no):
+        now_us = self._engine.now_us
+        for message in self._engine.store.undelivered(resident.run.no, now_us):
             self._engine.inbox.deliver_waiting(resident, message)
 
     def touch(self, resident: Resident) -> None:

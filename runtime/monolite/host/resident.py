@@ -10,6 +10,7 @@ from monolite.core import entry as e
 from monolite.core.entry import Run
 from monolite.core.machine import Machine
 from monolite.host.flights import Flight
+from monolite.store.protocol import Message
 
 
 class Retrying(msgspec.Struct, frozen=True):
@@ -37,7 +38,9 @@ class Resident:
 
     __slots__ = (
         "armed_us",
+        "backlog",
         "machine",
+        "message",
         "noted",
         "retrying",
         "run",
@@ -53,6 +56,10 @@ class Resident:
         self.touched_us = 0
         self.armed_us: int | None = None
         self.unsettled = False
+        self.backlog = False
+        """Whether messages may wait for an actor's turn to end."""
+        self.message: Message | None = None
+        """The message of the actor's turn, if this batch wrote it."""
 
     def next_due_us(self) -> int | None:
         """Return when the clock next concerns this run."""

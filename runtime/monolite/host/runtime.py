@@ -7,25 +7,28 @@ import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
+from monolite.core import entry as e
 from monolite.core import guard
+from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_conflict, check_id
 from monolite.core.call import Call
 from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.handler import Address, Handler
 from monolite.core.loop import pin_cancel_scopes
 from monolite.core.payload import encode
 from monolite.core.promise import error_message, read_token, value_message
 from monolite.core.spawn import workflow_of
-from monolite.errors import CommitUnknown, Misused
+from monolite.errors import CommitUnknown, Misused, Rejected
 from monolite.host import report
 from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
@@ -44,6 +47,7 @@ from monolite.store.sqlite.store import SYNCHRONOUS, SqliteStore
 
 log = logging.getLogger("monolite.runtime")
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 Sent = tuple[str, str, str, int, str, int, str | None]
@@ -99,7 +103,7 @@ class Runtime:
         self._bridge: Bridge | None = None
         self._thread: EngineThread | None = None
         self._supervisor: Supervisor | None = None
-        self._pending: set[PendingReply] = set()
+        self._pending: set[Any] = set()
         self._ended: anyio.Event | None = None
         self._error: BaseException | None = None
         self._closing = False
@@ -219,21 +223,30 @@ class Runtime:
         if released.launches:
             self._supervisor.launch(released.launches)
         for reply, value in released.answers:
+            self._pending.discard(reply)
             reply.answer(value)
         for reply, error in released.refusals:
+            self._pending.discard(reply)
             reply.refuse(error)
         for sink, text in released.pushes:
             sink.push(text)
 
     async def _ask(self, make_event: Callable[[PendingReply], Event]) -> Any:
         """Post an event and wait for its answer."""
+        return await self._answered(self._post_asking(make_event))
+
+    def _post_asking(self, make_event: Callable[[PendingReply], Event]) -> PendingReply:
+        """Post an event that will be answered."""
         if self._bridge is None or self._closing or self._error is not None:
             msg = "this Runtime is not running; use it inside `async with Runtime(...)`"
             raise self._error or Misused(msg)
         reply = self._bridge.reply()
         self._pending.add(reply)
+        self._post(make_event(reply))
+        return reply
+
+    async def _answered(self, reply: PendingReply) -> Any:
         try:
-            self._post(make_event(reply))
             return await reply.wait()
         finally:
             self._pending.discard(reply)
@@ -319,6 +332,51 @@ class Runtime:
         words = await self._words([run.no for run in runs if not run.ended])
         found = [report.info(run, words.get(run.no)) for run in runs]
         return [i for i in found if status is None or i.status == status][:limit]
+
+    def actor(self, cls: type[A], key: str) -> A:
+        """Return a reference to one actor: its handlers make calls to it.
+
+        `await rt.actor(Account, "alice").deposit(5)`. The actor need not exist: it comes into
+        being with its first message.
+        """
+        type_ = type_of(cls)
+        address = Address(type_.name, check_id(key, "actor key"), self)
+        return cast("A", ActorRef(type_, address))
+
+    async def ask_actor(self, call: Call[Any]) -> Any:
+        """Carry out a call of an actor's handler."""
+        handler, address, text = actor_call(call)
+        if handler.kind == e.QUERY:
+            value = await self._ask(
+                lambda reply: Ask(
+                    lambda engine: engine.query(address.actor, address.key, handler.method, text),
+                    reply,
+                )
+            )
+            return handler.signature.result.decode(value, handler.result_name)
+        return await self.send_actor(call, 0, None)
+
+    def send_actor(self, call: Call[Any], delay_us: int, message_id: str | None) -> Any:
+        """Post a message to an actor; awaiting what this returns waits for its answer."""
+        handler, address, text = actor_call(call)
+        if message_id is not None:
+            check_id(message_id, "message id")
+        elif handler.kind == e.UPDATE and not delay_us:
+            message_id = self._new_id()
+        kind = handler.kind if not delay_us else e.SIGNAL
+        reply = self._post_asking(
+            lambda reply: Post(
+                address.id,
+                kind,
+                handler.method,
+                text,
+                message_id,
+                reply,
+                address.actor,
+                delay_us,
+            )
+        )
+        return Posted(reply, handler, kind)
 
     # What a handle asks (see `core.handle.Port`).
 
@@ -406,6 +464,39 @@ class Runtime:
 
         words: dict[Any, Words] = await self._ask(lambda reply: Ask(question, reply))
         return words
+
+
+class Posted:
+    """A message on its way to an actor. Await it to wait for the answer; or leave it be."""
+
+    __slots__ = ("_handler", "_kind", "_reply")
+
+    def __init__(self, reply: PendingReply, handler: Handler[..., Any], kind: str) -> None:
+        self._reply = reply
+        self._handler = handler
+        self._kind = kind
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Any:
+        answer = await self._reply.wait()
+        if self._kind == e.UPDATE:
+            handler = self._handler
+            return handler.signature.result.decode(answer_text(answer), handler.result_name)
+        if not answer.accepted:
+            raise Rejected(answer.reason)
+        return None
+
+
+def actor_call(call: Call[Any]) -> tuple[Handler[..., Any], Address, str]:
+    """Return what is sent of a call of an actor's handler; raise Misused if it is none."""
+    handler, address = call.definition, call.address
+    if not isinstance(handler, Handler) or address is None:
+        msg = f"{call!r} is not a call of an actor's handler; make it with rt.actor(Class, key)"
+        raise Misused(msg)
+    handler.signature.check(call.args, call.kwargs)
+    return handler, address, handler.signature.encode(call.args, call.kwargs)
 
 
 class Feed:

@@ -10,7 +10,7 @@ import msgspec
 
 from monolite.core import entry as e
 from monolite.core.entry import Attempt, Entry, Run, RunNo
-from monolite.store.protocol import Conflict, Link, Message, RunFilter, Writes
+from monolite.store.protocol import Conflict, Link, Message, RunFilter, State, Writes
 
 
 class MemoryStore:
@@ -28,6 +28,7 @@ class MemoryStore:
         self._inbox: dict[RunNo, list[int]] = {}
         self._once: set[tuple[RunNo, str]] = set()
         self._answers: dict[tuple[RunNo, str], tuple[str | None, str | None]] = {}
+        self._states: dict[RunNo, State] = {}
         self._attempts: dict[RunNo, dict[tuple[str, int], Attempt]] = {}
         self._views: dict[tuple[RunNo, str], str] = {}
         self._links: dict[Link, None] = {}
@@ -62,6 +63,19 @@ class MemoryStore:
                 if self._messages[seq].n is None:
                     self._messages[seq].n, self._messages[seq].at_us = n, at_us
             self._answer_and_move(writes)
+            for no, version, state, retired_n in writes.states:
+                self._states[no] = State(version, state, retired_n)
+            for retired_n, no in writes.retired:
+                if no in self._states:
+                    changed = msgspec.structs.replace(self._states[no], retired_n=retired_n)
+                    self._states[no] = changed
+            for refusal, no, n in writes.refused:
+                for message in self._of(no):
+                    if message.n == n:
+                        message.refusal = refusal
+            for no, below in writes.forgotten:
+                kept = {n: x for n, x in self._entries.get(no, {}).items() if n >= below}
+                self._entries[no] = kept
             for no, name, value in writes.views:
                 self._views[no, name] = value
             for attempt in writes.attempts:
@@ -96,7 +110,8 @@ class MemoryStore:
         self._inbox.setdefault(message.run_no, []).append(self._seq)
         if message.message_id is not None:
             self._once.add((message.run_no, message.message_id))
-            self._answers[message.run_no, message.message_id] = (None, None)
+            answer = (message.answer, message.refusal)
+            self._answers[message.run_no, message.message_id] = answer
 
     def _answer_and_move(self, writes: Writes) -> None:
         for value, error, no, message_id in writes.replies:
@@ -178,13 +193,13 @@ class MemoryStore:
                 counts[run.status] = counts.get(run.status, 0) + 1
             return counts
 
-    def entries(self, no: RunNo) -> list[Entry]:
+    def entries(self, no: RunNo, from_n: int = 0) -> list[Entry]:
         with self._lock:
-            found = list(self._entries.get(no, {}).values())
+            found = [x for x in self._entries.get(no, {}).values() if x.n >= from_n]
             found += [
                 Entry(m.n, m.at_us, m.kind, m.channel, m.message_id, m.value)
                 for m in self._of(no)
-                if m.n is not None
+                if m.n is not None and m.n >= from_n
             ]
             return sorted(found, key=lambda x: x.n)
 
@@ -192,9 +207,25 @@ class MemoryStore:
         with self._lock:
             return [a for _, a in sorted(self._attempts.get(no, {}).items())]
 
-    def undelivered(self, no: RunNo) -> list[Message]:
+    def undelivered(self, no: RunNo, until_us: int) -> list[Message]:
         with self._lock:
-            return [msgspec.structs.replace(m) for m in self._of(no) if m.n is None]
+            waiting = [m for m in self._of(no) if m.n is None and (m.due_us or 0) <= until_us]
+            return [msgspec.structs.replace(m) for m in waiting]
+
+    def state(self, no: RunNo) -> State | None:
+        with self._lock:
+            return self._states.get(no)
+
+    def messages_due(self, until_us: int, limit: int) -> list[Message]:
+        with self._lock:
+            due = [m for m in self._messages.values() if m.n is None and m.due_us is not None]
+            due = sorted(due, key=lambda m: (m.due_us or 0, m.seq or 0))
+            return [msgspec.structs.replace(m) for m in due if (m.due_us or 0) <= until_us][:limit]
+
+    def next_message_due_us(self) -> int | None:
+        with self._lock:
+            waiting = [m for m in self._messages.values() if m.n is None]
+            return min((m.due_us for m in waiting if m.due_us is not None), default=None)
 
     def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
         with self._lock:
@@ -216,8 +247,12 @@ class MemoryStore:
 
     def messages_after(self, seq: int, limit: int) -> list[Message]:
         with self._lock:
-            waiting = (m for s, m in sorted(self._messages.items()) if s > seq and m.n is None)
-            return [msgspec.structs.replace(m) for m in waiting][:limit]
+            waiting = [
+                m
+                for s, m in sorted(self._messages.items())
+                if s > seq and m.n is None and m.due_us is None
+            ]
+            return [msgspec.structs.replace(m) for m in waiting[:limit]]
 
     def due(self, after: tuple[int, int], until_us: int, limit: int) -> list[tuple[int, RunNo]]:
         with self._lock:

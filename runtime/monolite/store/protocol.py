@@ -27,6 +27,17 @@ class Message(msgspec.Struct, gc=False):
     message_id: str | None = None
     n: int | None = None
     seq: int | None = None
+    due_us: int | None = None
+    answer: str | None = None
+    refusal: str | None = None
+
+
+class State(msgspec.Struct, frozen=True, gc=False):
+    """An actor's stored state; entries below `retired_n` belong to turns that have ended."""
+
+    version: int
+    state: str
+    retired_n: int
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
@@ -70,13 +81,17 @@ class Writes:
         "attempts",
         "continued",
         "ends",
+        "forgotten",
         "journal",
         "links",
         "messages",
         "moved",
         "notes",
+        "refused",
         "replies",
+        "retired",
         "runs",
+        "states",
         "taken",
         "unlinked",
         "views",
@@ -94,6 +109,14 @@ class Writes:
         """(new run_no, n, at_us, old run_no, n) of messages that a continued run leaves over."""
         self.continued: list[tuple[RunNo, RunNo]] = []
         """(new run_no, old run_no): views and links go over."""
+        self.states: list[tuple[RunNo, int, str, int]] = []
+        """(run_no, version, state, retired_n) of actors after a turn."""
+        self.retired: list[tuple[int, RunNo]] = []
+        """(retired_n, run_no) of actors whose turn left their state as it was."""
+        self.refused: list[tuple[str, RunNo, int]] = []
+        """(refusal, run_no, n) of one-way messages whose turn was rolled back."""
+        self.forgotten: list[tuple[RunNo, int]] = []
+        """(run_no, n): entries below n of turns that ended long ago."""
         self.views: list[tuple[RunNo, str, str]] = []
         self.attempts: list[Attempt] = []
         self.links: list[Link] = []
@@ -109,6 +132,8 @@ class Writes:
             or self.messages
             or self.taken
             or self.replies
+            or self.states
+            or self.retired
             or self.views
             or self.attempts
             or self.links
@@ -150,16 +175,16 @@ class Reader(Protocol):
         """Return how many runs there are of each status."""
         ...
 
-    def entries(self, no: RunNo) -> list[Entry]:
-        """Return a run's journal: its own entries and its delivered messages, in order."""
+    def entries(self, no: RunNo, from_n: int = 0) -> list[Entry]:
+        """Return a run's journal from `from_n`: its entries and delivered messages, in order."""
         ...
 
     def attempts(self, no: RunNo) -> list[Attempt]:
         """Return the attempts recorded for a run, by key and number."""
         ...
 
-    def undelivered(self, no: RunNo) -> list[Message]:
-        """Return the messages of a run that its code has not been given yet, in order."""
+    def undelivered(self, no: RunNo, until_us: int) -> list[Message]:
+        """Return a run's messages, due by `until_us`, that its code was not given yet, in order."""
         ...
 
     def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
@@ -168,6 +193,10 @@ class Reader(Protocol):
         Accepted by this run or one that it continues. Both are None for a signal, and for an
         update that is still open.
         """
+        ...
+
+    def state(self, no: RunNo) -> State | None:
+        """Return an actor's stored state, or None before its first turn that changed it."""
         ...
 
     def view(self, no: RunNo, name: str) -> str | None:
@@ -195,6 +224,14 @@ class Store(Reader, Protocol):
 
     def messages_after(self, seq: int, limit: int) -> list[Message]:
         """Return undelivered messages put in by others since `seq`, in file order."""
+        ...
+
+    def messages_due(self, until_us: int, limit: int) -> list[Message]:
+        """Return delayed messages whose time has come, in order of their time."""
+        ...
+
+    def next_message_due_us(self) -> int | None:
+        """Return when the next delayed message is due."""
         ...
 
     def due(self, after: tuple[int, int], until_us: int, limit: int) -> list[tuple[int, RunNo]]:

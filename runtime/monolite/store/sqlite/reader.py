@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
-from monolite.store.protocol import Message, RunFilter
+from monolite.store.protocol import Message, RunFilter, State
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.statements import statements
 
@@ -61,14 +61,20 @@ class SqliteReader:
     def counts(self) -> dict[str, int]:
         return {str(s): int(str(n)) for s, n in self._con.execute(self._sql["counts"])}
 
-    def entries(self, no: RunNo) -> list[Entry]:
-        return [Entry(*row) for row in self._con.execute(self._sql["entries"], {"no": no})]
+    def entries(self, no: RunNo, from_n: int = 0) -> list[Entry]:
+        where = {"no": no, "from_n": from_n}
+        return [Entry(*row) for row in self._con.execute(self._sql["entries"], where)]
 
     def attempts(self, no: RunNo) -> list[Attempt]:
         return [Attempt(*row) for row in self._con.execute(self._sql["attempts"], (no,))]
 
-    def undelivered(self, no: RunNo) -> list[Message]:
-        return [Message(*row) for row in self._con.execute(self._sql["undelivered"], (no,))]
+    def undelivered(self, no: RunNo, until_us: int) -> list[Message]:
+        rows = self._con.execute(self._sql["undelivered"], (no, until_us))
+        return [Message(*row) for row in rows]
+
+    def state(self, no: RunNo) -> State | None:
+        row = self._con.execute(self._sql["state"], (no,)).fetchone()
+        return None if row is None else State(*row)
 
     def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
         if run.generation == 1:

@@ -70,7 +70,7 @@ CREATE TABLE monolite_journal (
 ) STRICT, WITHOUT ROWID;
 
 -- Messages to runs. n is NULL until delivered; seq is the order of the file. An update is
--- answered in its own row.
+-- answered in its own row. One with a due_us is delivered no sooner. n = -1: superseded.
 CREATE TABLE monolite_inbox (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     run_no      INTEGER NOT NULL,
@@ -81,13 +81,23 @@ CREATE TABLE monolite_inbox (
     message_id  TEXT,
     value       TEXT    NOT NULL,
     answer      TEXT,
-    refusal     TEXT
+    refusal     TEXT,
+    due_us      INTEGER
 ) STRICT;
 
 CREATE INDEX monolite_inbox_run ON monolite_inbox (run_no, n);
 CREATE UNIQUE INDEX monolite_inbox_once ON monolite_inbox (run_no, message_id)
     WHERE message_id IS NOT NULL;
-CREATE INDEX monolite_inbox_waiting ON monolite_inbox (seq) WHERE n IS NULL;
+CREATE INDEX monolite_inbox_waiting ON monolite_inbox (seq) WHERE n IS NULL AND due_us IS NULL;
+CREATE INDEX monolite_inbox_due ON monolite_inbox (due_us) WHERE n IS NULL AND due_us IS NOT NULL;
+
+-- The stored state of actors. Journal entries below retired_n belong to turns that have ended.
+CREATE TABLE monolite_states (
+    run_no     INTEGER PRIMARY KEY,
+    version    INTEGER NOT NULL,
+    state      TEXT    NOT NULL,
+    retired_n  INTEGER NOT NULL
+) STRICT;
 
 -- Attempts worth a row: failed, interrupted, long, or to run at most once.
 CREATE TABLE monolite_attempts (

@@ -22,8 +22,9 @@ INSERT INTO monolite_journal (run_no, n, at_us, kind, key, args, value, error)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- insert_message: a message, delivered (n) or waiting (NULL)
-INSERT INTO monolite_inbox (run_no, n, at_us, kind, channel, message_id, value)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO monolite_inbox (run_no, n, at_us, kind, channel, message_id, value, answer, refusal,
+    due_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- take_message: a waiting message was delivered as entry n
 UPDATE monolite_inbox SET n = ?, at_us = ? WHERE seq = ? AND n IS NULL
@@ -31,6 +32,9 @@ UPDATE monolite_inbox SET n = ?, at_us = ? WHERE seq = ? AND n IS NULL
 -- answer_message: an update's answer or refusal, once
 UPDATE monolite_inbox SET answer = ?, refusal = ?
 WHERE run_no = ? AND message_id = ? AND answer IS NULL AND refusal IS NULL
+
+-- refuse_entry: why the turn of a one-way message was rolled back
+UPDATE monolite_inbox SET refusal = ? WHERE run_no = ? AND n = ?
 
 -- move_message: a message that was not received goes over to the run that continues
 UPDATE monolite_inbox SET run_no = ?, n = ?, at_us = ? WHERE run_no = ? AND n = ?
@@ -40,6 +44,17 @@ UPDATE monolite_views SET run_no = ? WHERE run_no = ?
 
 -- move_links: who waits for the end of a continued run
 UPDATE monolite_links SET target_no = ? WHERE target_no = ?
+
+-- put_state: an actor's state after a turn
+INSERT INTO monolite_states (run_no, version, state, retired_n) VALUES (?, ?, ?, ?)
+ON CONFLICT (run_no) DO UPDATE SET version = excluded.version, state = excluded.state,
+    retired_n = excluded.retired_n
+
+-- retire_turn: a turn that left an actor's state as it was
+UPDATE monolite_states SET retired_n = ? WHERE run_no = ?
+
+-- forget_entries: entries of turns that ended long ago
+DELETE FROM monolite_journal WHERE run_no = ? AND n < ?
 
 -- put_view: the new value of a view
 INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
@@ -100,10 +115,10 @@ ORDER BY no DESC LIMIT :limit
 SELECT status, count(*) FROM monolite_runs GROUP BY status
 
 -- entries: a run's journal, its delivered messages among its entries
-SELECT n, at_us, kind, key, args, value, error FROM monolite_journal WHERE run_no = :no
+SELECT n, at_us, kind, key, args, value, error FROM monolite_journal WHERE run_no = :no AND n >= :from_n
 UNION ALL
 SELECT n, at_us, kind, channel, message_id, value, NULL FROM monolite_inbox
-WHERE run_no = :no AND n IS NOT NULL
+WHERE run_no = :no AND n >= :from_n
 ORDER BY 1
 
 -- attempts: what is known of a run's attempts
@@ -111,12 +126,19 @@ SELECT run_no, key, number, state, at_us, due_us, error FROM monolite_attempts
 WHERE run_no = ? ORDER BY key, number
 
 -- undelivered: a run's waiting messages, in file order
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq FROM monolite_inbox
-WHERE run_no = ? AND n IS NULL ORDER BY seq
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
+WHERE run_no = ? AND n IS NULL AND (due_us IS NULL OR due_us <= ?) ORDER BY seq
 
 -- messages_after: everybody's waiting messages since a sequence number
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq FROM monolite_inbox
-WHERE n IS NULL AND seq > ? ORDER BY seq LIMIT ?
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
+WHERE n IS NULL AND due_us IS NULL AND seq > ? ORDER BY seq LIMIT ?
+
+-- messages_due: delayed messages whose time has come
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
+WHERE n IS NULL AND due_us IS NOT NULL AND due_us <= ? ORDER BY due_us, seq LIMIT ?
+
+-- next_message_due: when the next delayed message is due
+SELECT min(due_us) FROM monolite_inbox WHERE n IS NULL AND due_us IS NOT NULL
 
 -- answer: what came of a message
 SELECT answer, refusal FROM monolite_inbox WHERE run_no = ? AND message_id = ?
@@ -128,6 +150,9 @@ WHERE message_id = :message_id AND run_no IN (
         SELECT max(generation) FROM monolite_runs
         WHERE id = :id AND generation < :generation AND status <> 'continued'), 0))
 LIMIT 1
+
+-- state: an actor's stored state
+SELECT version, state, retired_n FROM monolite_states WHERE run_no = ?
 
 -- view: the value of a view
 SELECT value FROM monolite_views WHERE run_no = ? AND name = ?

@@ -148,6 +148,14 @@ class SqliteStore(SqliteReader):
         if writes.continued:
             many(sql["move_views"], writes.continued)
             many(sql["move_links"], writes.continued)
+        if writes.states:
+            many(sql["put_state"], writes.states)
+        if writes.retired:
+            many(sql["retire_turn"], writes.retired)
+        if writes.refused:
+            many(sql["refuse_entry"], writes.refused)
+        if writes.forgotten:
+            many(sql["forget_entries"], writes.forgotten)
         if writes.views:
             many(sql["put_view"], writes.views)
         if writes.attempts:
@@ -202,6 +210,14 @@ class SqliteStore(SqliteReader):
         return [
             Message(*row) for row in self._con.execute(self._sql["messages_after"], (seq, limit))
         ]
+
+    def messages_due(self, until_us: int, limit: int) -> list[Message]:
+        rows = self._con.execute(self._sql["messages_due"], (until_us, limit))
+        return [Message(*row) for row in rows]
+
+    def next_message_due_us(self) -> int | None:
+        row = self._con.execute(self._sql["next_message_due"]).fetchone()
+        return None if row is None or row[0] is None else int(str(row[0]))
 
     def due(self, after: tuple[int, int], until_us: int, limit: int) -> list[tuple[int, RunNo]]:
         rows = self._con.execute(self._sql["due"], (*after, until_us, limit))
@@ -293,4 +309,7 @@ def message_row(message: Message) -> tuple[Any, ...]:
         message.channel,
         message.message_id,
         message.value,
+        message.answer,
+        message.refusal,
+        message.due_us,
     )

@@ -1,0 +1,274 @@
+"""Actors: classes with typed, stored state whose messages are turns.
+
+A turn is one transaction: the message consumed, the new state, outgoing messages and the reply
+commit together, or none of them. Turns of one actor never interleave.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import (
+    Any,
+    ClassVar,
+    Concatenate,
+    ParamSpec,
+    TypeVar,
+    get_origin,
+    get_type_hints,
+    overload,
+)
+
+import msgspec
+
+from monolite.core import entry as e
+from monolite.core.duration import Duration
+from monolite.core.handler import Address, Handler, decorate
+from monolite.core.payload import codec, encode
+from monolite.errors import Misused, PayloadInvalid
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Migration:
+    """A function that turns stored state of one version into that of the next."""
+
+    def __init__(self, fn: Callable[[dict[str, Any]], dict[str, Any]], from_version: int) -> None:
+        self.fn = fn
+        self.from_version = from_version
+
+
+class Actor:
+    """Base class of actors. Annotated attributes are the stored state; `self.id` is the key.
+
+        class Account(Actor):
+            balance: int = 0
+
+            @update
+            async def deposit(self, cents: int) -> int:
+                self.balance += cents
+                return self.balance
+
+    Every attribute needs a default: an actor exists from its first message on. The class
+    `version` (`class Account(Actor, version=2)`) says which form its stored state has; older
+    state goes through the `@Actor.migrate(from_version=...)` functions first.
+    """
+
+    id: str
+    monolite_type: ClassVar[ActorType]
+
+    def __init_subclass__(cls, version: int | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.monolite_type = ActorType(cls, version)
+
+    @staticmethod
+    def migrate(
+        *, from_version: int
+    ) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], Migration]:
+        """Make a function of the class the migration of stored state from `from_version`."""
+
+        def made(fn: Callable[[dict[str, Any]], dict[str, Any]]) -> Migration:
+            return Migration(fn, from_version)
+
+        return made
+
+
+class ActorType:
+    """What monolite knows of an actor class."""
+
+    def __init__(self, cls: type[Actor], version: int | None) -> None:
+        self.cls = cls
+        self.name = cls.__name__
+        members = {
+            name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()
+        }
+        self.handlers: dict[str, Handler[..., Any]] = {
+            name: value for name, value in members.items() if isinstance(value, Handler)
+        }
+        self._migrations = {
+            m.from_version: m.fn for m in members.values() if isinstance(m, Migration)
+        }
+        newest = max(self._migrations, default=0) + 1
+        self.version = newest if version is None else version
+        self._struct: Any = None
+        self._names: list[str] = []
+
+    def handler(self, method: str) -> Handler[..., Any]:
+        """Return a handler by name; raise Misused if the class has none of it."""
+        found = self.handlers.get(method)
+        if found is None:
+            known = ", ".join(sorted(self.handlers)) or "none"
+            msg = f"actor {self.name} has no handler {method!r}; it has: {known}"
+            raise Misused(msg)
+        return found
+
+    def new(self, key: str) -> Actor:
+        """Return an actor with the default state."""
+        instance = self.cls.__new__(self.cls)
+        instance.id = key
+        for name in self._fields():
+            setattr(instance, name, copy.deepcopy(getattr(self.cls, name)))
+        return instance
+
+    def load(self, key: str, state: str | None, version: int) -> Actor:
+        """Return an actor with stored state, migrated if an older version stored it."""
+        if state is None:
+            return self.new(key)
+        text = state if version == self.version else self._migrated(state, version)
+        self._fields()
+        stored = codec(self._struct).decode(text, f"state of {self.name}/{key}")
+        instance = self.cls.__new__(self.cls)
+        instance.id = key
+        for name in self._names:
+            setattr(instance, name, getattr(stored, name))
+        return instance
+
+    def dump(self, instance: Actor) -> str:
+        """Return an actor's state as JSON; raise PayloadInvalid if it cannot be stored."""
+        names = self._fields()
+        where = f"state of {self.name}/{instance.id}"
+        extra = vars(instance).keys() - set(names) - {"id"}
+        if extra:
+            found = ", ".join(sorted(extra))
+            raise PayloadInvalid(where, f"has attributes that are not annotated: {found}")
+        text = encode({name: getattr(instance, name) for name in names}, where)
+        codec(self._struct).decode(text, where)
+        return text
+
+    def _migrated(self, state: str, version: int) -> str:
+        if version > self.version:
+            msg = f"state of {self.name} has version {version}, the code has {self.version}"
+            raise PayloadInvalid(msg, "bring the newer code, or migrate it back")
+        data: dict[str, Any] = msgspec.json.decode(state)
+        while version < self.version:
+            migrate = self._migrations.get(version)
+            if migrate is not None:
+                data = migrate(data)
+            version += 1
+        return encode(data, f"migrated state of {self.name}")
+
+    def _fields(self) -> list[str]:
+        """Return the names of the stored attributes, read from the annotations when needed."""
+        if self._struct is not None:
+            return self._names
+        hints = get_type_hints(self.cls, include_extras=True)
+        fields: list[tuple[str, Any, Any]] = []
+        for name, type_ in hints.items():
+            if name in ("id", "monolite_type") or get_origin(type_) is ClassVar:
+                continue
+            if not hasattr(self.cls, name):
+                msg = f"{self.name}.{name} needs a default: an actor exists from its first message"
+                raise Misused(msg)
+            default = getattr(self.cls, name)
+            factory = _Copy(default)
+            fields.append((name, type_, msgspec.field(default_factory=factory)))
+        self._struct = msgspec.defstruct(f"{self.name}State", fields)
+        self._names = [name for name, _, _ in fields]
+        return self._names
+
+    def __repr__(self) -> str:
+        return f"<actor {self.name}>"
+
+
+class _Copy:
+    """Makes fresh copies of a default, so that actors do not share a list."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __call__(self) -> Any:
+        return copy.deepcopy(self._value)
+
+
+class ActorRef:
+    """Addresses one actor: its handlers as functions that make calls."""
+
+    def __init__(self, type_: ActorType, address: Address) -> None:
+        self._type = type_
+        self._address = address
+
+    @property
+    def id(self) -> str:
+        """The actor's key."""
+        return self._address.key
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        handler = self._type.handlers.get(name)
+        if handler is None:
+            msg = (
+                f"{self._type.name} has no handler {name!r}; an actor's state is its own: "
+                "write a @query that returns it"
+            )
+            raise Misused(msg)
+        return handler.to(self._address)
+
+    def __repr__(self) -> str:
+        return f"<{self._address.id}>"
+
+
+def type_of(cls: type[Any]) -> ActorType:
+    """Return what is known of an actor class; raise Misused if it is none."""
+    found = getattr(cls, "monolite_type", None)
+    if not inspect.isclass(cls) or not isinstance(found, ActorType):
+        msg = f"{cls!r} is not an actor; derive it from monolite.Actor"
+        raise Misused(msg)
+    return found
+
+
+@overload
+def update(fn: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+@overload
+def update(
+    *, mailbox: str = "queue", bound: int | None = None, debounce: Duration | None = None
+) -> Callable[[Callable[Concatenate[A, P], Coroutine[Any, Any, R]]], Handler[P, R]]: ...
+def update(
+    fn: Any = None,
+    /,
+    *,
+    mailbox: str = "queue",
+    bound: int | None = None,
+    debounce: Duration | None = None,
+) -> Any:
+    """Make a method a handler whose caller gets its result, after the turn has committed.
+
+    An exception rolls the turn back and is raised at the caller. For the options see `Mailbox`.
+    """
+    return decorate(e.UPDATE, fn, mailbox, bound, debounce)
+
+
+@overload
+def signal(fn: Callable[Concatenate[A, P], Coroutine[Any, Any, None]], /) -> Handler[P, None]: ...
+@overload
+def signal(
+    *, mailbox: str = "queue", bound: int | None = None, debounce: Duration | None = None
+) -> Callable[[Callable[Concatenate[A, P], Coroutine[Any, Any, None]]], Handler[P, None]]: ...
+def signal(
+    fn: Any = None,
+    /,
+    *,
+    mailbox: str = "queue",
+    bound: int | None = None,
+    debounce: Duration | None = None,
+) -> Any:
+    """Make a method a one-way handler: the caller goes on when the message is durable.
+
+    An exception rolls the turn back; the message's row in the file holds it.
+    """
+    return decorate(e.SIGNAL, fn, mailbox, bound, debounce)
+
+
+def query(fn: Callable[Concatenate[A, P], R], /) -> Handler[P, R]:
+    """Make a plain method a handler that reads committed state, beside running turns.
+
+    What it changes is dropped.
+    """
+    if inspect.iscoroutinefunction(fn):
+        msg = f"@query {fn.__name__} must be a plain `def`: it reads, and cannot wait"
+        raise TypeError(msg)
+    made: Handler[P, R] = decorate(e.QUERY, fn, "queue", None, None)
+    return made

@@ -1,0 +1,164 @@
+"""The turn machine: one actor, without I/O. Messages and entries in, commands out.
+
+Between turns an actor is its stored state and nothing else. A turn begins with its message,
+which is the first entry of the turn's journal; what its handler awaits follows, as in a
+workflow. When the handler ends, the turn's outcome is one command, `TurnDone`, and the journal
+up to there is retired: a crash in mid-turn replays that turn alone.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context
+from typing import Any
+
+import msgspec
+
+from monolite.core import entry as e
+from monolite.core import failure
+from monolite.core.actor import Actor, ActorType
+from monolite.core.entry import Entry, Run
+from monolite.core.loop import OrderedTask
+from monolite.core.machine import Machine, Tell
+from monolite.core.payload import encode
+from monolite.errors import Cancelled
+
+
+class TurnDone(msgspec.Struct, frozen=True):
+    """Command: a turn has ended. `state` is None if it changed nothing or was rolled back."""
+
+    entry: Entry
+    value: str | None
+    error: str | None
+    state: str | None
+    messages: list[Tell]
+
+
+class ActorMachine(Machine):
+    """One actor. `busy` while a turn waits for something."""
+
+    __slots__ = (
+        "_instance",
+        "_key",
+        "_tells",
+        "_turn",
+        "_type",
+        "forgotten_n",
+        "retired_n",
+        "state",
+        "version",
+    )
+
+    def __init__(
+        self, run: Run, type_: ActorType, state: str | None, version: int, retired_n: int
+    ) -> None:
+        super().__init__(run, None)
+        self._type = type_
+        self._key = run.id.partition("/")[2]
+        self._instance: Actor = type_.load(self._key, state, version)
+        # A migrated state, like a new one, is written with the first turn.
+        self.state = state if version == type_.version else None
+        self.version = type_.version
+        self.forgotten_n = 0
+        self._turn: Entry | None = None
+        self._tells: list[Tell] = []
+        self.retired_n = retired_n
+        self.next_n = retired_n
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is under way, so that messages must wait."""
+        return self._turn is not None
+
+    def start(self, now_us: int) -> None:
+        self.now_us = now_us
+
+    def deliver(self, entry: Entry) -> None:
+        if entry.kind not in (e.SIGNAL, e.UPDATE):
+            super().deliver(entry)
+            return
+        assert self._turn is None, "turns of one actor never interleave"
+        assert entry.n == self.next_n, f"entry {entry.n} delivered where {self.next_n} is next"
+        self.next_n += 1
+        self.now_us = max(self.now_us, entry.at_us)
+        self._begin(entry)
+        self._run()
+
+    def waiting_on(self) -> str:
+        if self._turn is None:
+            return "messages"
+        return f"turn {self._turn.key}: {super().waiting_on()}"
+
+    def claim_key(self, name: str) -> str:
+        """Return a key that no other turn of this actor has either."""
+        claimed = super().claim_key(name)
+        assert self._turn is not None
+        return f"{claimed}@{self._turn.n}"
+
+    def tell(self, message: Tell) -> None:
+        """Keep a message back until the turn commits."""
+        self._must_be_loaded()
+        self._tells.append(message)
+
+    def _begin(self, entry: Entry) -> None:
+        self._turn = entry
+        self.restart_counts(f"{self.seed}/{entry.n}")
+        try:
+            handler = self._type.handler(entry.key)
+            args, kwargs = handler.signature.decode(entry.value or "[]")
+            coro = self._call(handler.fn, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - the sender's to handle
+            self._end_turn(None, error)
+            return
+        self._main = self.loop.create_task(coro, name=entry.key, context=Context())
+
+    async def _call(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = fn(self._instance, *args, **kwargs)
+        return await result if hasattr(result, "__await__") else result
+
+    def _cancel(self, entry: Entry) -> None:
+        if self._main is not None:
+            reason = msgspec.json.decode(entry.value or '""')
+            self._main.cancel(str(reason) or None)
+
+    def _run(self) -> None:
+        self.loop.run_until_quiet()
+        crash = self.loop.crash
+        if crash is not None:
+            self.loop.crash = None
+            self._end_turn(None, crash)
+        elif self._main is not None and self._main.done():
+            self._conclude(self._main)
+
+    def _conclude(self, main: OrderedTask[Any]) -> None:
+        if not self._swept():
+            return
+        if main.cancelled():
+            self._end_turn(None, Cancelled(self.run.id, "the turn was cancelled"))
+        elif (error := main.exception()) is not None:
+            self._end_turn(None, error)
+        else:
+            self._end_turn(main.result(), None)
+
+    def _end_turn(self, result: Any, error: BaseException | None) -> None:
+        turn, tells = self._turn, self._tells
+        assert turn is not None
+        value = state = None
+        if error is None:
+            try:
+                value = encode(result, f"result of {self._type.name}.{turn.key}")
+                state = self._type.dump(self._instance)
+            except Exception as unstorable:  # noqa: BLE001 - the sender's to handle
+                error = unstorable
+        if error is not None:
+            value, tells = None, []
+            self._instance = self._type.load(self._key, self.state, self._type.version)
+            state = self._type.dump(self._instance)
+        if state == self.state:
+            state = None
+        else:
+            self.state = state
+        self._turn, self._tells, self._main = None, [], None
+        self.drop_timers()
+        self.retired_n = self.next_n
+        text = None if error is None else failure.encode(failure.describe(error))
+        self._commands.append(TurnDone(turn, value, text, state, tells))
