@@ -427,6 +427,14 @@ class Machine:
             self._commands.append(Reply(message_id, value, error))
         return True
 
+    def name_message(self, n: int, message_id: str) -> None:
+        """Give the update delivered as entry `n` an id, because its answer comes later."""
+        for channel in self._channels.values():
+            channel.buffer = deque(
+                msgspec.structs.replace(x, args=message_id) if x.n == n else x
+                for x in channel.buffer
+            )
+
     def patched(self, name: str) -> bool:
         """Return whether this run takes the new path: always, unless it went by before it was."""
         self._must_be_loaded()

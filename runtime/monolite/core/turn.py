@@ -94,6 +94,10 @@ class ActorMachine(Machine):
         assert self._turn is not None
         return f"{claimed}@{self._turn.n}"
 
+    def name_message(self, n: int, message_id: str) -> None:
+        if self._turn is not None and self._turn.n == n:
+            self._turn = msgspec.structs.replace(self._turn, args=message_id)
+
     def tell(self, message: Tell) -> None:
         """Keep a message back until the turn commits."""
         self._must_be_loaded()

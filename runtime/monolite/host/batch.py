@@ -9,7 +9,7 @@ from monolite.core.entry import Run, RunNo
 from monolite.host.events import Ask, Reply, Sink
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident
-from monolite.store.protocol import Link, Writes
+from monolite.store.protocol import Link, Message, Writes
 
 
 class Batch:
@@ -40,6 +40,7 @@ class Batch:
         "successors",
         "taken",
         "touched",
+        "unnamed",
         "waiters",
         "watchers",
         "writes",
@@ -58,6 +59,7 @@ class Batch:
         self.last_seq = 0
         self.message_ids: set[tuple[str, str]] = set()
         self.landed: list[int] = []
+        self.unnamed: list[tuple[Message, Reply]] = []
         self.askers: list[tuple[RunNo, str, Reply]] = []
         self.successors: list[tuple[RunNo, RunNo]] = []
         self.waiters: list[tuple[RunNo, Reply]] = []

@@ -175,6 +175,8 @@ class Engine:
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
         self._leave_work()
+        if self.batch.unnamed:
+            self.inbox.answer_unnamed()
         self.residency.settle(self.now_us)
 
     def run_work(self) -> None:
@@ -305,12 +307,14 @@ class Engine:
                 event.message_id,
                 actor=event.actor,
                 delay_us=event.delay_us,
+                asker=event.reply if event.kind == e.UPDATE else None,
             )
         except UnknownWorkflow as error:
             self.batch.refusals.append((event.reply, error))
         else:
             if event.kind == e.UPDATE and answer.accepted:
-                self._await_answer(event)
+                if event.message_id is not None:
+                    self._await_answer(event)
             else:
                 self.batch.answers.append((event.reply, answer))
 

@@ -15,6 +15,7 @@ from monolite.core.machine import Tell
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import Rejected
 from monolite.host.ending import ended_by, unknown
+from monolite.host.events import Reply
 from monolite.host.residency import WAKES_MAX
 from monolite.host.resident import Resident
 from monolite.store.protocol import End, Message
@@ -121,10 +122,12 @@ class Inbox:
         *,
         actor: str | None = None,
         delay_us: int = 0,
+        asker: Reply | None = None,
     ) -> Accepted:
         """Take a message into a run's inbox, if the run takes it.
 
-        A message to an `actor` that does not exist yet brings it into being. Raises
+        A message to an `actor` that does not exist yet brings it into being. An update without
+        an id is answered to `asker`, who is in this process and asks no second time. Raises
         UnknownWorkflow if there is no such run, or no code for the actor.
         """
         engine = self._engine
@@ -141,7 +144,9 @@ class Inbox:
         if verdict.accepted and not duplicate:
             verdict, delay_us = self._admit(run, kind, channel, delay_us)
         if verdict.accepted and not duplicate:
-            self.post(run, kind, channel, value, message_id, delay_us=delay_us)
+            message = self.post(run, kind, channel, value, message_id, delay_us=delay_us)
+            if asker is not None and message_id is None:
+                engine.batch.unnamed.append((message, asker))
         return verdict
 
     def _new_actor(self, id: str, actor: str, old: Run | None) -> Run:
@@ -204,7 +209,7 @@ class Inbox:
         message_id: str | None,
         *,
         delay_us: int = 0,
-    ) -> None:
+    ) -> Message:
         """Write a message and deliver it, or leave it waiting if the run cannot take it now."""
         engine = self._engine
         if message_id is not None:
@@ -218,6 +223,24 @@ class Inbox:
             self._end_unstarted(run, kind, value)
         else:
             engine.work.append(partial(self.deliver_posted, run, message))
+        return message
+
+    def answer_unnamed(self) -> None:
+        """Answer those whose question had no id, or name it if its answer will come later."""
+        batch = self._engine.batch
+        for message, asker in batch.unnamed:
+            if message.answer is not None or message.refusal is not None:
+                batch.answers.append((asker, (message.answer, message.refusal)))
+            else:
+                name = f"monolite:post:{self._engine.now_us}:{id(message)}"
+                self._name(message, name)
+                batch.askers.append((message.run_no, name, asker))
+
+    def _name(self, message: Message, name: str) -> None:
+        message.message_id = name
+        resident = self._engine.residency.live.get(message.run_no)
+        if resident is not None and message.n is not None:
+            resident.machine.name_message(message.n, name)
 
     def deliver_posted(self, run: Run, message: Message) -> None:
         """Deliver a message that this turn wrote."""

@@ -361,8 +361,6 @@ class Runtime:
         handler, address, text = actor_call(call)
         if message_id is not None:
             check_id(message_id, "message id")
-        elif handler.kind == e.UPDATE and not delay_us:
-            message_id = self._new_id()
         kind = handler.kind if not delay_us else e.SIGNAL
         reply = self._post_asking(
             lambda reply: Post(

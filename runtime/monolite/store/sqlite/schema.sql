@@ -72,7 +72,7 @@ CREATE TABLE monolite_journal (
 -- Messages to runs. n is NULL until delivered; seq is the order of the file. An update is
 -- answered in its own row. One with a due_us is delivered no sooner. n = -1: superseded.
 CREATE TABLE monolite_inbox (
-    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq         INTEGER PRIMARY KEY,
     run_no      INTEGER NOT NULL,
     n           INTEGER,
     at_us       INTEGER NOT NULL,

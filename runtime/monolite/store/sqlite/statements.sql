@@ -180,4 +180,4 @@ SELECT target_no, waiter_no, key FROM monolite_links
 SELECT coalesce(max(no), 0) FROM monolite_runs
 
 -- max_seq: the inbox's last sequence number
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'monolite_inbox'), 0)
+SELECT coalesce(max(seq), 0) FROM monolite_inbox
