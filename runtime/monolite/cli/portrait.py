@@ -12,7 +12,7 @@ from monolite.core.failure import Failure
 from monolite.core.handle import HistoryEntry, Info
 from monolite.errors import PayloadInvalid
 from monolite.host import report
-from monolite.host.engine import unknown
+from monolite.host.ending import unknown
 from monolite.store.sqlite.inspector import Inspector
 
 CHILDREN_MAX = 100
