@@ -102,7 +102,7 @@ class WorkflowFailed(MonoliteError):
     """The run `id` ended with an exception, which is `cause`."""
 
     def __init__(self, id: str, cause: BaseException) -> None:
-        super().__init__(f"workflow {id!r} failed: {type(cause).__name__}: {cause}")
+        super().__init__(f"workflow {id!r} failed: {_summary(cause)}")
         self.id = id
         self.cause = cause
 
@@ -120,8 +120,7 @@ class ActivityFailed(MonoliteError):
     def __init__(self, name: str, attempts: int, cause: BaseException) -> None:
         plural = "" if attempts == 1 else "s"
         super().__init__(
-            f"activity {name!r} failed after {attempts} attempt{plural}: "
-            f"{type(cause).__name__}: {cause}"
+            f"activity {name!r} failed after {attempts} attempt{plural}: {_summary(cause)}"
         )
         self.name = name
         self.attempts = attempts
@@ -258,6 +257,9 @@ class FileOwned(MonoliteError):
         self.path = path
         self.owner = owner
 
+    def fields(self) -> dict[str, Any]:
+        return {"path": self.path, "owner": self.owner}
+
 
 class FileTooNew(MonoliteError):
     """The file was written by a newer monolite; `format` is its format number."""
@@ -269,6 +271,10 @@ class FileTooNew(MonoliteError):
         )
         self.path = path
         self.format = format
+        self.known = known
+
+    def fields(self) -> dict[str, Any]:
+        return {"path": self.path, "format": self.format, "known": self.known}
 
 
 class FileForeign(MonoliteError):
@@ -292,6 +298,9 @@ class Fenced(MonoliteError):
         self.current = current
         self.owner = owner
 
+    def fields(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "current": self.current, "owner": self.owner}
+
 
 class StorageFull(MonoliteError):
     """The disk is full: the request was not stored. Free space and send it again."""
@@ -303,3 +312,12 @@ class CommitUnknown(MonoliteError):
     The engine has stopped. Restart it (it repairs the file as it opens), then repeat the
     request with the same id: it takes effect once.
     """
+
+
+def _summary(error: BaseException) -> str:
+    """Return "Type: message"; never raises, whatever the exception's own code does."""
+    try:
+        message = str(error)
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+        message = f"<its __str__ raised {type(broken).__name__}>"
+    return f"{type(error).__name__}: {message}"

@@ -8,12 +8,17 @@ import pytest
 
 from monolite.core import guard
 from monolite.core.loop import pin_cancel_scopes
-from tests.core.play import Stage
+from monolite.host import audit
+
+pytest.register_assert_rewrite("tests.core.play")
+
+from tests.core.play import Stage  # noqa: E402 - its asserts are rewritten first
 
 
 @pytest.fixture(scope="session", autouse=True)
 def installed() -> None:
     """What a runtime installs once per process."""
+    audit.complete()
     guard.install()
     pin_cancel_scopes()
 

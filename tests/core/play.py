@@ -92,10 +92,7 @@ class Play:
                 return self
             pending = next(iter(self.machine.operations.values()), None)
             if pending is not None:
-                assert pending.call is not None
-                call = pending.call
-                given = answer or (lambda _: call.definition.fn(*call.args, **call.kwargs))
-                self.answer(pending.key, given(pending))
+                self.answer(pending.key, (answer or _result_of)(pending))
             else:
                 self.ring()
         msg = f"the run does not end: it waits for {self.machine.waiting_on()}"
@@ -135,6 +132,11 @@ class Play:
         assert self.machine.outcome is None
         if waiting_on is not None:
             assert self.machine.waiting_on() == waiting_on
+        return self
+
+    def all_seen(self) -> Play:
+        """Look at everything asked so far, whatever it was."""
+        self._seen = len(self.asked)
         return self
 
     @property
@@ -215,6 +217,13 @@ class Play:
         self.asked += [words_of(command) for command in self.machine.take_commands()]
 
 
+def _result_of(operation: Operation) -> Any:
+    """Run the function that an operation calls."""
+    call = operation.call
+    assert call is not None
+    return call.definition.fn(*call.args, **call.kwargs)
+
+
 def words_of(command: Command) -> str:
     """Return a command as a test writes it."""
     match command:
@@ -263,9 +272,7 @@ class Stage:
 
     def run(self, call: Call[Any]) -> Any:
         """Play a call to its end in virtual time and return its result."""
-        play = self.start(call).to_the_end()
-        play._seen = len(play.asked)
-        return play.result
+        return self.start(call).to_the_end().all_seen().result
 
     def close(self) -> None:
         for play in self._plays:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from monolite.core.admission import check_id
+from monolite.core.duration import seconds
 from monolite.core.payload import check_text
 from monolite.errors import Misused
 
@@ -31,6 +32,15 @@ def positive(text: str) -> int:
         msg = f"must be a number of at least 1, not {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def duration(text: str) -> str:
+    """Return a duration from the command line as it was written, such as "10s"."""
+    try:
+        seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def known_id(text: str) -> str:

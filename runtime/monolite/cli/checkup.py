@@ -6,24 +6,28 @@ from pathlib import Path
 
 import msgspec
 
-from monolite.cli.state import age_s, waiting_for
+from monolite.cli.state import age_s, waiting_on
 from monolite.core import entry as e
 from monolite.core.entry import Run
 from monolite.host import report
 from monolite.store.protocol import RunFilter
-from monolite.store.sqlite.inspector import Inspector
+from monolite.store.sqlite.inspector import Inspector, log_bytes
 from monolite.store.sqlite.owner import Owner
 
-PARKED_MAX = 20
+STUCK_MAX = 20
 """Runs named for each kind of trouble; the counts tell how many there are."""
 
+TROUBLES = {e.STRANDED: "without code", e.DIVERGED: "diverged", e.BLOCKED: "blocked"}
+"""The statuses of runs that cannot go on by themselves, and what to call them."""
+
 REMEDIES = {
-    e.STRANDED: "serve the module that holds the code of the runs that have none here",
-    e.DIVERGED: "bring back the code that the diverged runs began with (`show --full` has the "
-    "difference), and start the engine again",
-    e.BLOCKED: "repair what the blocked runs failed at (`show --full` has it), or cancel them",
+    e.STRANDED: "serve the modules that hold the code of the runs without code",
+    e.DIVERGED: "bring back the code that the diverged runs began with (`monolite show --full` "
+    "has the difference), and start the engine again",
+    e.BLOCKED: "repair what the blocked runs failed at (`monolite show --full` has it), or "
+    "cancel them",
 }
-"""What to do about runs that cannot go on by themselves."""
+"""What to do about them."""
 
 
 class Oldest(msgspec.Struct, frozen=True):
@@ -31,15 +35,15 @@ class Oldest(msgspec.Struct, frozen=True):
 
     id: str
     age_s: float
-    waiting_for: str
+    waiting_on: str
 
 
-class Parked(msgspec.Struct, frozen=True):
+class Stuck(msgspec.Struct, frozen=True):
     """A run that cannot go on by itself."""
 
     id: str
     name: str
-    status: str
+    trouble: str
     reason: str
 
 
@@ -58,7 +62,7 @@ class Checkup(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     oldest_open: Oldest | None
     undelivered: int
-    parked: list[Parked]
+    stuck: list[Stuck]
     problems: list[str]
     next_steps: list[str]
 
@@ -72,31 +76,40 @@ def checkup(inspector: Inspector, path: Path, owner: Owner | None, now_us: int) 
         file_id=identity.file_id,
         journal_mode=inspector.journal_mode(),
         file_bytes=path.stat().st_size,
-        log_bytes=_bytes(path.with_name(path.name + "-wal")),
+        log_bytes=log_bytes(path),
         defects=defects,
         engine=None if owner is None else str(owner),
         epoch=identity.epoch,
-        counts=counts,
+        counts=_shown(counts),
         oldest_open=_oldest(inspector.oldest_open(), owner, now_us),
         undelivered=inspector.undelivered_count(),
-        parked=_parked(inspector, counts),
+        stuck=_stuck(inspector, counts),
         problems=_problems(counts, defects),
         next_steps=_next_steps(path, counts, defects, owner),
     )
 
 
+def _shown(counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts as other commands name the statuses: no code is one reason to wait."""
+    shown = dict(counts)
+    stranded = shown.pop(e.STRANDED, 0)
+    if stranded:
+        shown[e.WAITING] = shown.get(e.WAITING, 0) + stranded
+    return shown
+
+
 def _oldest(run: Run | None, owner: Owner | None, now_us: int) -> Oldest | None:
     if run is None:
         return None
-    return Oldest(run.id, age_s(run, now_us), waiting_for(run, owner))
+    return Oldest(run.id, age_s(run, now_us), waiting_on(run, owner))
 
 
-def _parked(inspector: Inspector, counts: dict[str, int]) -> list[Parked]:
-    statuses = [status for status in REMEDIES if counts.get(status)]
+def _stuck(inspector: Inspector, counts: dict[str, int]) -> list[Stuck]:
+    statuses = [status for status in TROUBLES if counts.get(status)]
     return [
-        Parked(run.id, run.name, status, _reason(run))
+        Stuck(run.id, run.name, TROUBLES[status], _reason(run))
         for status in statuses
-        for run in inspector.runs(RunFilter(status=status, limit=PARKED_MAX))
+        for run in inspector.runs(RunFilter(status=status, limit=STUCK_MAX))
     ]
 
 
@@ -107,7 +120,7 @@ def _reason(run: Run) -> str:
 
 def _problems(counts: dict[str, int], defects: list[str]) -> list[str]:
     problems = ["the file is damaged"] if defects else []
-    stuck = ", ".join(f"{counts[status]} {status}" for status in REMEDIES if counts.get(status))
+    stuck = ", ".join(f"{counts[s]} {word}" for s, word in TROUBLES.items() if counts.get(s))
     return [*problems, f"runs that need help: {stuck}"] if stuck else problems
 
 
@@ -120,10 +133,3 @@ def _next_steps(
     if open_runs and owner is None:
         steps.append(f"to go on with the open runs: monolite serve {path} MODULE")
     return steps
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

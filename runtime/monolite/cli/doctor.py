@@ -6,7 +6,7 @@ import argparse
 
 from monolite.cli import arguments as given
 from monolite.cli.answer import Answer
-from monolite.cli.checkup import Checkup, Parked, checkup
+from monolite.cli.checkup import Checkup, Stuck, checkup
 from monolite.cli.table import table
 from monolite.cli.words import age, clip, count, size
 from monolite.host.clock import SystemClock
@@ -41,11 +41,11 @@ def _text(found: Checkup) -> str:
     ]
     if found.oldest_open is not None:
         oldest = found.oldest_open
-        waiting = f", waiting for {oldest.waiting_for}" if oldest.waiting_for else ""
+        waiting = f": {oldest.waiting_on}" if oldest.waiting_on else ""
         rows.append(("oldest open", f"{oldest.id}, {age(oldest.age_s)}{waiting}"))
     if found.undelivered:
         rows.append(("inboxes", f"{count(found.undelivered, 'message')} to deliver"))
-    rows += [(f"{parked.status}", _parked(parked)) for parked in found.parked]
+    rows += [("stuck", _stuck(run)) for run in found.stuck]
     rows += [("next", step) for step in found.next_steps]
     return table(rows)
 
@@ -59,5 +59,5 @@ def _counts(found: Checkup) -> str:
     return ", ".join(f"{n:,} {status}" for status, n in found.counts.items()) or "none"
 
 
-def _parked(parked: Parked) -> str:
-    return f"{parked.id} ({parked.name}): {clip(parked.reason, REASON_CHARS)}"
+def _stuck(run: Stuck) -> str:
+    return f"{run.id} ({run.name}), {run.trouble}: {clip(run.reason, REASON_CHARS)}"

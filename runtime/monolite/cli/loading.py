@@ -28,6 +28,15 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def load_research() -> ModuleType:
+    """Return the workflow of the demo: a wheel has it in this package, a checkout in actors/."""
+    try:
+        return importlib.import_module("monolite.cli.research")
+    except ModuleNotFoundError:
+        root = Path(__file__).resolve().parents[3]
+        return _from_path(root / "actors" / "research.py")
+
+
 def _from_name(name: str) -> ModuleType:
     _add_to_path(Path.cwd())
     try:
@@ -45,7 +54,10 @@ def _from_path(path: Path) -> ModuleType:
     if not path.is_file():
         msg = f"{path} is not a file; give the path of a .py file, or a module's name"
         raise Misused(msg)
-    if path.stem in sys.modules:
+    known = sys.modules.get(path.stem)
+    if known is not None and _file_of(known) == path.resolve():
+        return known
+    if known is not None:
         msg = f"{path} cannot be called {path.stem!r}: a module of this name is loaded; rename it"
         raise Misused(msg)
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -61,6 +73,11 @@ def _from_path(path: Path) -> ModuleType:
         del sys.modules[path.stem]
         raise _broken(str(path), error) from error
     return module
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return None if file is None else Path(file).resolve()
 
 
 def _add_to_path(folder: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from monolite.cli import arguments as given
 from monolite.cli.answer import Answer
-from monolite.cli.state import age_s, info_of, waiting_for
+from monolite.cli.state import age_s, info_of, waiting_on
 from monolite.cli.table import table
 from monolite.cli.words import PAYLOAD_CHARS, age, clip
 from monolite.core import entry as e
@@ -23,7 +23,7 @@ STATUSES = (
 
 LIMIT = 100
 
-HEAD = ("ID", "NAME", "STATUS", "AGE", "WAITING FOR")
+HEAD = ("ID", "NAME", "STATUS", "AGE", "WAITING ON")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,5 +58,5 @@ def _matching(inspector: Inspector, args: argparse.Namespace) -> list[Run]:
 
 
 def _row(run: Run, owner: Owner | None, now_us: int) -> tuple[str, ...]:
-    waiting = clip(waiting_for(run, owner), PAYLOAD_CHARS)
+    waiting = clip(waiting_on(run, owner), PAYLOAD_CHARS)
     return (run.id, run.name, info_of(run).status, age(age_s(run, now_us)), waiting)

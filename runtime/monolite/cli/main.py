@@ -39,11 +39,10 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; misuse that argparse sees exits with 2."""
     words = sys.argv[1:] if argv is None else list(argv)
-    name = next((word for word in words if not word.startswith("-")), None)
-    # Only the module of the command that was asked for is imported: `--help` stays quick.
-    command = _command(name) if name in COMMANDS else None
-    args = _parser(name, command).parse_args(words)
-    assert command is not None, "the parser takes the names in COMMANDS only"
+    if not words or words[0] not in COMMANDS:
+        return _without_command(words)
+    command = _command(words[0])
+    args = _arguments(words[0], command).parse_intermixed_args(words[1:])
     console = Console(sys.stdout, sys.stderr)
     try:
         answer = command.run(args)
@@ -60,20 +59,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return console.publish(answer, as_json=vars(args).get("json", False))
 
 
-def _command(name: str | None) -> Command:
-    return cast("Command", import_module(f"monolite.cli.{name}"))
-
-
-def _parser(chosen: str | None, command: Command | None) -> argparse.ArgumentParser:
+def _without_command(words: list[str]) -> int:
+    """Print the help or the version, or exit with what is wrong."""
     parser = argparse.ArgumentParser(
         "monolite", description="Durable actors in one SQLite file.", epilog=EPILOG
     )
     parser.add_argument("--version", action="version", version=f"monolite {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
-        sub = commands.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
-        if name == chosen and command is not None:
-            command.arguments(sub)
+        commands.add_parser(name, help=summary)
+    parser.parse_args(words)
+    parser.error("the command comes first")
+
+
+def _command(name: str) -> Command:
+    # Only the module of the command that was asked for is imported: `--help` stays quick.
+    return cast("Command", import_module(f"monolite.cli.{name}"))
+
+
+def _arguments(name: str, command: Command) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        f"monolite {name}", description=f"{COMMANDS[name].capitalize()}.", epilog=EPILOG
+    )
+    command.arguments(parser)
     return parser
 
 

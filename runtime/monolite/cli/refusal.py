@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import apsw
 
 from monolite.errors import FileForeign, Misused, MonoliteError, PayloadInvalid
@@ -26,7 +28,8 @@ def words_of(error: BaseException) -> str:
 
 
 def _first(error: BaseException) -> BaseException:
-    """Return the exception itself, or the first of a group that only one task could fill."""
+    """Return the exception itself, or the first of a group: one failure, whatever wrapped it."""
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        error = group.exceptions[0]
     return error

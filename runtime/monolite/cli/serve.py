@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
+import threading
 from types import ModuleType
 
 import anyio
@@ -21,6 +23,9 @@ from monolite.store.sqlite.inspector import inspect
 from monolite.store.sqlite.store import SYNCHRONOUS
 
 log = logging.getLogger("monolite.serve")
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""The signals that ask a process to stop."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +45,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="full",
         help="full: a commit survives a power cut (default); normal: a crash of the process",
     )
+    parser.add_argument(
+        "--grace",
+        metavar="DURATION",
+        type=given.duration,
+        default=f"{SHUTDOWN_GRACE_S:g}s",
+        help="how long running activities may go on when it is told to stop (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> Answer:
@@ -49,22 +61,46 @@ def run(args: argparse.Namespace) -> Answer:
         msg = "serve needs a file: what is in memory would be gone with this process"
         raise Misused(msg)
     anyio.run(_serve, args, [load(name) for name in args.modules])
+    _leave_threads()
     return Answer()
 
 
 async def _serve(args: argparse.Namespace, modules: list[ModuleType]) -> None:
-    runtime = Runtime(args.file, actors=modules, durability=args.durability, takeover=args.takeover)
+    runtime = Runtime(
+        args.file,
+        actors=modules,
+        durability=args.durability,
+        takeover=args.takeover,
+        shutdown_grace=args.grace,
+    )
     async with runtime:
         _announce(args, modules)
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for number in signals:
-                log.info(
-                    "%s: stopping, at most %g s", signal.Signals(number).name, SHUTDOWN_GRACE_S
-                )
-                break
-        # Whoever asks a second time does not want to wait; everything that counts is committed.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        asked = await _until_asked()
+        log.info("%s: stopping; activities may go on for %s", asked.name, args.grace)
     log.info("closed %s", args.file)
+
+
+async def _until_asked() -> signal.Signals:
+    """Wait for the first signal to stop; a second one then ends the process at once.
+
+    That is safe: everything that counts is committed, and the rest runs again next time.
+    """
+    with anyio.open_signal_receiver(*STOPS) as signals:
+        first = signal.Signals(await anext(signals))
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    return first
+
+
+def _leave_threads() -> None:
+    """End the process if an activity is still running in a thread, which nobody can stop.
+
+    The interpreter would wait for it, for ever perhaps. It runs again next time.
+    """
+    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    if any(not thread.daemon for thread in others):
+        log.warning("an activity did not end in time; it is left behind, and runs again next time")
+        os._exit(0)
 
 
 def _announce(args: argparse.Namespace, modules: list[ModuleType]) -> None:

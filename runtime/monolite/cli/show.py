@@ -8,10 +8,10 @@ from datetime import datetime
 from monolite.cli import arguments as given
 from monolite.cli.answer import Answer
 from monolite.cli.portrait import CHILDREN_MAX, Portrait, portrait
-from monolite.cli.state import waiting_for
+from monolite.cli.state import waiting_on
 from monolite.cli.table import table
 from monolite.cli.timeline import timeline
-from monolite.cli.words import PAYLOAD_CHARS, age, one_line, payload, plain_lines
+from monolite.cli.words import PAYLOAD_CHARS, age, one_line, payload, plain, plain_lines
 from monolite.core.failure import Failure
 from monolite.host.clock import SystemClock
 from monolite.host.report import when
@@ -47,13 +47,13 @@ def run(args: argparse.Namespace) -> Answer:
 
 def _head(found: Portrait, owner: Owner | None, now: datetime, *, full: bool) -> str:
     info, width = found.info, None if full else PAYLOAD_CHARS
-    waiting = waiting_for(found.run, owner)
+    waiting = waiting_on(found.run, owner)
     rows = [
         ("status", info.status + (f": {waiting}" if waiting else "")),
         ("spawned", _when(info.created_at, now)),
         ("updated", _when(info.updated_at, now)),
     ]
-    if info.generation > 1 or info.version != 1:
+    if info.generation > 1 or info.version > 1:
         rows.append(("generation", f"{info.generation}, version {info.version}"))
     if info.parent is not None:
         rows.append(("parent", info.parent))
@@ -65,7 +65,7 @@ def _head(found: Portrait, owner: Owner | None, now: datetime, *, full: bool) ->
     if len(found.children) == CHILDREN_MAX:
         rows.append(("", f"only the first {CHILDREN_MAX} children are shown"))
     rows += _ending(found, width)
-    return f"{info.id} ({info.name})\n{table(rows, indent=INDENT)}"
+    return f"{plain(info.id)} ({plain(info.name)})\n{table(rows, indent=INDENT)}"
 
 
 def _ending(found: Portrait, width: int | None) -> list[tuple[str, str]]:
@@ -87,10 +87,11 @@ def _timeline(found: Portrait, *, full: bool) -> str:
 
 
 def _failures(found: Portrait) -> str:
-    lines: list[str] = []
-    for at, failed in found.failures:
-        lines += [f"failure of {at}", *_story(failed, INDENT)]
-    return "\n".join(lines)
+    stories = (
+        "\n".join([f"failure of {plain(at)}", *_story(failed, INDENT)])
+        for at, failed in found.failures
+    )
+    return "\n\n".join(stories)
 
 
 def _story(failed: Failure, indent: str) -> list[str]:

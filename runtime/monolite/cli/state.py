@@ -9,7 +9,7 @@ from monolite.host import report
 from monolite.store.sqlite.owner import Owner
 
 
-def waiting_for(run: Run, owner: Owner | None) -> str:
+def waiting_on(run: Run, owner: Owner | None) -> str:
     """Return what an open run waits for; empty if it has ended or is on the move."""
     info = report.info(run)
     if run.ended or info.waiting_on:

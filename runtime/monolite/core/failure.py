@@ -8,6 +8,7 @@ built-in, or was registered (`register_exception`, or named in a definition's `r
 from __future__ import annotations
 
 import builtins
+import math
 import traceback as tb
 from typing import Any, cast
 
@@ -19,6 +20,11 @@ from monolite.errors import MonoliteError, PayloadInvalid, RemoteError
 
 MESSAGE_CHARS_MAX = 10_000
 TRACEBACK_CHARS_MAX = 20_000
+RECORDED = "Recorded traceback:\n"
+"""How the note begins that gives a rebuilt exception its traceback."""
+
+NAME_CHARS_MAX = 500
+ARGS_MAX = 16
 CAUSES_MAX = 8
 """Longer chains of causes say nothing new and would let one failure fill the journal."""
 
@@ -54,43 +60,80 @@ def register_exception(*classes: type[BaseException]) -> None:
 
 def describe(error: BaseException, depth: int = 0) -> Failure:
     """Return `error` as data; never raises, whatever the exception's own code does."""
+    if isinstance(error, RemoteError):
+        return _described_remote(error)
+    cls = type(error)
+    ours = isinstance(error, MonoliteError) and cls.__module__ == errors.__name__
     cause = error.__cause__
-    if cause is None and isinstance(error, MonoliteError):
+    if cause is None and ours:
         cause = getattr(error, "cause", None)
     keep = cause is not None and cause is not error and depth < CAUSES_MAX
     return Failure(
-        type=type(error).__qualname__,
-        module=type(error).__module__,
+        type=_clean(cls.__qualname__, NAME_CHARS_MAX),
+        module=_clean(str(cls.__module__), NAME_CHARS_MAX),
         message=_text(error),
         args=_plain_args(error),
-        fields=error.fields() if isinstance(error, MonoliteError) else None,
+        fields=_fields(error) if ours else None,
         traceback=_traceback(error),
         cause=describe(cause, depth + 1) if keep and cause is not None else None,
     )
 
 
+def _described_remote(error: RemoteError) -> Failure:
+    """Return what a remote error stands for, so that it travels on under its own name."""
+    module, _, type_ = error.type_name.rpartition(".")
+    return Failure(
+        type=_clean(type_, NAME_CHARS_MAX),
+        module=_clean(module or "builtins", NAME_CHARS_MAX),
+        message=_clean(error.message, MESSAGE_CHARS_MAX),
+        traceback=_clean(error.traceback, TRACEBACK_CHARS_MAX),
+    )
+
+
 def _clean(text: str, limit: int) -> str:
     """Return `text` as valid Unicode of bounded length."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= limit else text[:limit] + "..."
+    short = text[:limit].encode("utf-8", "backslashreplace").decode()
+    return short if len(text) <= limit else short + "..."
 
 
 def _text(error: BaseException) -> str:
     try:
         return _clean(str(error), MESSAGE_CHARS_MAX)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may raise anything
         return f"<its __str__ raised {type(broken).__name__}>"
 
 
 def _plain_args(error: BaseException) -> list[Any] | None:
     """Return the exception's args if they are plain JSON, else None."""
-    args = error.args
-    if not all(isinstance(a, (str, int, float, bool, type(None))) for a in args):
+    try:
+        args = error.args
+        if isinstance(error, OSError) and isinstance(error.filename, str) and len(args) == 2:  # noqa: PLR2004 - errno and text
+            args = (*args, error.filename)
+        return None if len(args) > ARGS_MAX else [_plain(arg) for arg in args]
+    except BaseException:  # noqa: BLE001 - `args` may be a property, and no JSON
         return None
-    plain = [_clean(a, MESSAGE_CHARS_MAX) if isinstance(a, str) else a for a in args]
-    lossy = any(isinstance(a, float) and a - a != 0 for a in plain)
-    huge = any(isinstance(a, int) and not -(2**63) <= a < 2**63 for a in plain)
-    return None if lossy or huge else plain
+
+
+def _fields(error: BaseException) -> dict[str, Any] | None:
+    assert isinstance(error, MonoliteError)
+    try:
+        return {name: _plain(value) for name, value in error.fields().items()}
+    except ValueError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a text, number, bool or None as JSON can hold it; raise ValueError if it cannot."""
+    if value is None or isinstance(value, bool):
+        return value
+    # By the base classes' own methods: a subclass may answer anything, and is not JSON.
+    if isinstance(value, str):
+        return _clean(str.__str__(value), MESSAGE_CHARS_MAX)
+    if isinstance(value, int) and -(2**63) <= (exact := int.__int__(value)) < 2**63:
+        return exact
+    if isinstance(value, float) and math.isfinite(number := float.__float__(value)):
+        return number
+    raise ValueError
 
 
 def _traceback(error: BaseException) -> str:
@@ -98,7 +141,11 @@ def _traceback(error: BaseException) -> str:
         lines = tb.format_tb(error.__traceback__)
         if isinstance(error, BaseExceptionGroup):
             lines = tb.format_exception(cast("BaseException", error))
-    except Exception:  # noqa: BLE001 - formatting calls user code (repr, str)
+        if not lines:
+            # Never raised in this life, such as the cause of a rebuilt error: what was recorded.
+            notes = [n for n in getattr(error, "__notes__", ()) if str(n).startswith(RECORDED)]
+            lines = [str(note).removeprefix(RECORDED) for note in notes[-1:]]
+    except BaseException:  # noqa: BLE001 - formatting calls user code (repr, str)
         return ""
     return _clean("".join(lines), TRACEBACK_CHARS_MAX)
 
@@ -125,29 +172,29 @@ def rebuild(failure: Failure) -> BaseException:
     if cause is not None and error.__cause__ is None and cause is not error:
         error.__cause__ = cause
     if failure.traceback:
-        error.add_note(f"Recorded traceback:\n{failure.traceback.rstrip()}")
+        error.add_note(f"{RECORDED}{failure.traceback.rstrip()}")
     return error
 
 
 def _instance(failure: Failure, cause: BaseException | None) -> BaseException:
+    try:
+        error = _made(failure, cause)
+    except BaseException:  # noqa: BLE001 - a constructor that wants more, or an old record
+        error = None
+    return error if isinstance(error, BaseException) else _remote(failure)
+
+
+def _made(failure: Failure, cause: BaseException | None) -> Any:
+    """Return the exception made by its own class, or None if that is not known."""
     if failure.module == errors.__name__:
         known = getattr(errors, failure.type, None)
-        if isinstance(known, type) and issubclass(known, RemoteError):
-            return _remote(failure)
         if isinstance(known, type) and issubclass(known, MonoliteError):
-            return cast(
-                "BaseException", known.restore(failure.fields or {}, failure.message, cause)
-            )
+            return known.restore(failure.fields or {}, failure.message, cause)
     cls = _registered.get((failure.module, failure.type))
     if cls is None and failure.module == "builtins":
         found = getattr(builtins, failure.type, None)
         cls = found if isinstance(found, type) and issubclass(found, Exception) else None
-    if cls is None or failure.args is None:
-        return _remote(failure)
-    try:
-        return cls(*failure.args)
-    except Exception:  # noqa: BLE001 - a constructor that wants more than its args
-        return _remote(failure)
+    return None if cls is None or failure.args is None else cls(*failure.args)
 
 
 def _remote(failure: Failure) -> RemoteError:

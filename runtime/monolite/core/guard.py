@@ -52,7 +52,10 @@ _OUTSIDE = {
 }
 
 _MAY_READ = ("<frozen importlib", "linecache.py", "tokenize.py", "zipimport")
-_MAY_READ_EVENTS = frozenset({"open", "os.listdir", "os.scandir"})
+# An import may also write what it compiled: it makes a directory, and renames a file into place.
+_MAY_READ_EVENTS = frozenset(
+    {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove"}
+)
 FRAMES_MAX = 40
 
 _installed: list[bool] = []

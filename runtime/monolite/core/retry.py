@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -42,8 +43,8 @@ class Retry:
         if max_attempts is not None and max_attempts < 1:
             msg = f"Retry.max_attempts must be at least 1 or None, not {max_attempts!r}"
             raise ValueError(msg)
-        if backoff < 1:
-            msg = f"Retry.backoff must be at least 1, not {backoff!r}"
+        if not 1 <= backoff < math.inf:
+            msg = f"Retry.backoff must be at least 1 and finite, not {backoff!r}"
             raise ValueError(msg)
         if not 0 <= jitter <= 1:
             msg = f"Retry.jitter is a share of the wait between 0 and 1, not {jitter!r}"
@@ -74,8 +75,10 @@ class Retry:
         """
         if self.max_attempts is not None and failed >= self.max_attempts:
             return None
-        # The exponent is bounded: a float overflows near 2**1024.
-        wait_s = min(self.first_delay_s * self.backoff ** min(failed - 1, 64), self.max_delay_s)
+        try:
+            wait_s = min(self.first_delay_s * self.backoff ** (failed - 1), self.max_delay_s)
+        except OverflowError:
+            wait_s = self.max_delay_s if self.first_delay_s else 0.0
         if self.jitter:
             draw = random.Random(f"{seed}/{failed}").uniform(-1, 1)
             wait_s *= 1 + self.jitter * draw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -45,7 +46,7 @@ class Client:
     """
 
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.realpath(path))
         self._create = create
         self._door: SqliteDoor | None = None
         self._lock = anyio.Lock()
@@ -236,17 +237,20 @@ class Client:
 
     async def _looks(self, read: Callable[[Reader], R]) -> AsyncGenerator[R, None]:
         """Read now, and again whenever the engine has committed something."""
-        bell = Bell(client_bell(self.path))
+        bell = Bell.hang(client_bell(self.path))
         try:
             while True:
                 # Ask to be rung before looking, so that no commit falls between the two.
-                bell.ring(engine_bell(self.path), b"w" + str(bell.path).encode())
+                if bell is not None:
+                    bell.ring(engine_bell(self.path), b"w" + os.fsencode(bell.path))
                 yield await self._read(read)
                 with anyio.move_on_after(LOOK_S):
-                    await anyio.wait_readable(bell.socket)
-                bell.listen()
+                    await (anyio.wait_readable(bell.socket) if bell else anyio.sleep(LOOK_S))
+                if bell is not None:
+                    bell.listen()
         finally:
-            bell.close()
+            if bell is not None:
+                bell.close()
 
 
 def ring_engine(path: Path) -> None:

@@ -19,6 +19,12 @@ from pathlib import Path
 PATH_BYTES_MAX = 100
 """Unix socket addresses hold 108 bytes on Linux, 104 elsewhere."""
 
+RING_BYTES_MAX = 4_097
+"""A ring that asks to be rung back carries a path, which has at most 4,096 bytes."""
+
+RINGS_MAX = 1_000
+"""Rings taken at once: whoever rings without pause cannot hold up the engine."""
+
 WATCHERS_MAX = 256
 """Waiting clients the engine rings back; others find out when they next look."""
 
@@ -31,12 +37,28 @@ class Bell:
         self._socket_file = Path(_address(path))
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.settimeout(0)
-        self._socket_file.unlink(missing_ok=True)
-        old_mask = os.umask(0o177)
         try:
+            self._socket_file.unlink(missing_ok=True)
+            # For its owner only. Not by umask: that belongs to every thread of the process.
+            with contextlib.suppress(OSError):
+                os.fchmod(self.socket.fileno(), 0o600)
             self.socket.bind(str(self._socket_file))
-        finally:
-            os.umask(old_mask)
+            self._socket_file.chmod(0o600)
+            self._made = _identity(self._socket_file)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    @classmethod
+    def hang(cls, path: Path) -> Bell | None:
+        """Return a bell, or None where there can be none: then both sides look now and then.
+
+        Some file systems know no sockets, and a reader may have no right to add a file.
+        """
+        try:
+            return cls(path)
+        except OSError:
+            return None
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -44,24 +66,25 @@ class Bell:
     def listen(self) -> list[str]:
         """Take every ring that has come in; return the addresses that want to be rung back."""
         callers: list[str] = []
-        while True:
+        for _ in range(RINGS_MAX):
             try:
-                data = self.socket.recv(200)
-            except (BlockingIOError, InterruptedError):
-                return callers
+                data = self.socket.recv(RING_BYTES_MAX)
             except OSError:
                 return callers
             if data.startswith(b"w"):
-                callers.append(data[1:].decode("utf-8", "replace"))
+                callers.append(os.fsdecode(data[1:]))
+        return callers
 
     def ring(self, path: Path | str, data: bytes = b"!") -> bool:
         """Ring another bell; return whether anybody is there. Never waits."""
         return _send(self.socket, Path(path), data)
 
     def close(self) -> None:
-        self.socket.close()
+        # By now it may be the bell of a new owner who took the file over.
         with contextlib.suppress(OSError):
-            self._socket_file.unlink(missing_ok=True)
+            if _identity(self._socket_file) == self._made:
+                self._socket_file.unlink()
+        self.socket.close()
 
 
 def ring(path: Path) -> bool:
@@ -89,6 +112,11 @@ def engine_bell(path: Path) -> Path:
 def client_bell(path: Path) -> Path:
     """Return a new place for a client of a file to listen."""
     return path.resolve().with_name(f"{path.name}.bell-{secrets.token_hex(6)}")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _address(path: Path) -> str:

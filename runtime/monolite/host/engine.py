@@ -642,7 +642,13 @@ class Engine:
             self.note(run, Words(status, None, waiting_on), error=error)
 
     def note(
-        self, run: Run, words: Words, *, error: str | None = None, started_us: int | None = None
+        self,
+        run: Run,
+        words: Words,
+        *,
+        error: str | None = None,
+        started_us: int | None = None,
+        version: int | None = None,
     ) -> None:
         """Write what the row of an open run should say."""
         self.batch.writes.notes.append(
@@ -654,6 +660,7 @@ class Engine:
                 self.now_us,
                 started_us,
                 error,
+                version,
             )
         )
 

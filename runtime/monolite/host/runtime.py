@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import logging
+import os
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
@@ -14,6 +15,7 @@ from typing import Any, Self, TypeVar, cast
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from monolite.core import entry as e
 from monolite.core import guard
@@ -29,7 +31,7 @@ from monolite.core.payload import encode
 from monolite.core.promise import error_message, read_token, value_message
 from monolite.core.spawn import workflow_of
 from monolite.errors import CommitUnknown, Misused, Rejected
-from monolite.host import report
+from monolite.host import audit, report
 from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
@@ -93,7 +95,8 @@ class Runtime:
         if max_live < 1:
             msg = f"max_live must be at least 1, not {max_live!r}"
             raise Misused(msg)
-        self.path = path if str(path) == ":memory:" else Path(path)
+        # By its one true name: beside that are the lock, the log and the bell.
+        self.path = path if str(path) == ":memory:" else Path(os.path.realpath(path))
         self._registry = Registry(actors)
         self._durability = durability
         self._max_live = max_live
@@ -117,6 +120,7 @@ class Runtime:
         if self._thread is not None:
             msg = "this Runtime was already entered; make a new one"
             raise Misused(msg)
+        audit.complete()
         guard.install()
         pin_cancel_scopes()
         group = await self._exits.enter_async_context(_task_group())
@@ -146,14 +150,15 @@ class Runtime:
             self._clock,
             lambda released: self._must_bridge().soon(self._carry_out, released),
             lambda error: self._must_bridge().soon(self._on_ended, error),
-            None if path is None else lambda: Bell(engine_bell(path)),
+            None if path is None else lambda: Bell.hang(engine_bell(path)),
         )
         self._thread = thread
         thread.start()
         await anyio.to_thread.run_sync(thread.opened.wait)
         if thread.open_error is not None:
+            await anyio.to_thread.run_sync(thread.join)
             raise thread.open_error
-        group.start_soon(self._raise_if_engine_fails)
+        group.start_soon(self._cancel_if_engine_fails, group)
 
     def _open_store(self) -> Store:
         if not isinstance(self.path, Path):
@@ -175,21 +180,25 @@ class Runtime:
         assert self._supervisor is not None
         assert self._thread is not None
         with anyio.CancelScope(shield=True):
-            if self._error is None:
-                await self._supervisor.drain(self._grace_s)
+            # An engine that failed hears of no outcome any more: then there is nothing to wait for.
+            await self._supervisor.drain(self._grace_s if self._error is None else 0)
             self._thread.stop()
             await anyio.to_thread.run_sync(self._thread.join)
             self._refuse_pending()
-        await self._exits.aclose()
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            # Our own scope has to see it, should it be that one which was cancelled.
+            await self._exits.__aexit__(kind, error, tb)
+        else:
+            await self._exits.aclose()
         if self._error is not None and not _contains(error, self._error):
             raise self._error from None
 
-    async def _raise_if_engine_fails(self) -> None:
+    async def _cancel_if_engine_fails(self, group: Any) -> None:
         """End the program's `async with` when the engine cannot go on."""
         assert self._ended is not None
         await self._ended.wait()
         if self._error is not None:
-            raise self._error
+            group.cancel_scope.cancel()
 
     def _on_ended(self, error: BaseException | None) -> None:
         self._error = error
@@ -545,8 +554,14 @@ def prepare_spawn(
         definition.version,
         id_conflict,
         0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
-        encode(attributes, "attributes") if attributes else None,
+        _attributes_text(attributes) if attributes else None,
     )
+
+
+def _attributes_text(attributes: dict[str, Any]) -> str:
+    """Return attributes as JSON whose keys are sorted, so that equal ones are found as text."""
+    plain = msgspec.json.decode(encode(attributes, "attributes"))
+    return msgspec.json.encode(plain, order="sorted").decode()
 
 
 @contextlib.asynccontextmanager

@@ -47,7 +47,7 @@ class EngineThread:
         clock: Clock,
         release: Callable[[Released], None],
         ended: Callable[[BaseException | None], None],
-        open_bell: Callable[[], Bell] | None,
+        open_bell: Callable[[], Bell | None] | None,
     ) -> None:
         self._open_engine = open_engine
         self._clock = clock
@@ -89,6 +89,8 @@ class EngineThread:
         """Wait for the thread's end."""
         self._thread.join()
         self._watchdog.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
     def _wake(self) -> None:
         self._asleep = False

@@ -55,7 +55,6 @@ class MemoryStore:
                 self._insert_run(msgspec.structs.replace(run, value=None, error=None))
             for no, n, at_us, kind, key, args, value, error in writes.journal:
                 entries = self._entries.setdefault(no, {})
-                assert n not in entries, "a journal position is written once"
                 entries[n] = Entry(n, at_us, kind, key, args, value, error)
             for message in writes.messages:
                 self._insert_message(message)
@@ -93,6 +92,10 @@ class MemoryStore:
             raise Conflict
         if len(set(once)) < len(once) or any(o in self._once for o in once):
             raise Conflict
+        positions = [(row[0], row[1]) for row in writes.journal]
+        fresh = not any(n in self._entries.get(no, ()) for no, n in positions)
+        assert fresh, "a journal position is written once"
+        assert len(set(positions)) == len(positions), "a journal position is written once"
 
     def _insert_run(self, run: Run) -> None:
         if run.status in e.ENDED:
@@ -156,6 +159,7 @@ class MemoryStore:
                 run.status, run.wake_at_us = note.status, note.wake_at_us
                 run.waiting_on, run.updated_us = note.waiting_on, note.updated_us
                 run.error = note.error
+                run.version = run.version if note.version is None else note.version
                 if run.started_us is None:
                     run.started_us = note.started_us
         for end in writes.ends:
@@ -304,7 +308,7 @@ class MemoryStore:
 
 def _matches(run: Run, where: RunFilter) -> bool:
     attributes: dict[str, Any] = msgspec.json.decode(run.attributes or "{}")
-    wanted = where.attributes or {}
+    wanted: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(where.attributes or {}))
     shown = e.WAITING if run.status == e.STRANDED else run.status  # as `report.info` has it
     return (
         where.status in (None, run.status, shown)
@@ -312,5 +316,16 @@ def _matches(run: Run, where: RunFilter) -> bool:
         and (where.id_prefix is None or run.id.startswith(where.id_prefix))
         and (where.parent is None or run.parent_id == where.parent)
         and (not where.open or not run.ended)
-        and all(key in attributes and attributes[key] == wanted[key] for key in wanted)
+        and all(key in attributes and _same(attributes[key], wanted[key]) for key in wanted)
     )
+
+
+def _same(held: Any, wanted: Any) -> bool:
+    """Return whether two values are the same JSON: true is not 1, and lists compare as written."""
+    if isinstance(held, bool) or isinstance(wanted, bool):
+        return held is wanted
+    if isinstance(held, (list, dict)):
+        written = msgspec.json.encode(wanted, order="sorted")
+        return msgspec.json.encode(held, order="sorted") == written
+    same: bool = held == wanted
+    return same

@@ -62,6 +62,8 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     updated_us: int
     started_us: int | None = None
     error: str | None = None
+    version: int | None = None
+    """Of the code that the run begins with, if whoever spawned it did not have the code."""
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
@@ -154,6 +156,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     id_prefix: str | None = None
     parent: str | None = None
     attributes: dict[str, Any] | None = None
+    """What a run's attributes must hold; those are JSON with sorted keys."""
     open: bool = False
     """Only runs that have not ended."""
     limit: int = 100

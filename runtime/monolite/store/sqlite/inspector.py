@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -108,15 +109,22 @@ def inspect(path: Path, question: Callable[[Inspector], T]) -> T:
     return _ask(connection.open_reader(path), path, question)
 
 
+def log_bytes(path: Path) -> int:
+    """Return the size of a file's log; 0 if there is none."""
+    try:
+        return _beside(path, "-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _inspect_alone(path: Path, question: Callable[[Inspector], T]) -> T:
-    log = _beside(path, "-wal")
-    if not log.exists() or log.stat().st_size == 0:
+    if not log_bytes(path):
         return _ask(connection.open_as_it_lies(path), path, question)
     # SQLite reads a log only through an index file beside it: make that elsewhere.
     with tempfile.TemporaryDirectory(prefix="monolite-") as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        shutil.copyfile(log, _beside(copy, "-wal"))
+        shutil.copyfile(_beside(path, "-wal"), _beside(copy, "-wal"))
         return _ask(connection.open_reader(copy), path, question)
 
 
@@ -132,7 +140,8 @@ def _ask(con: apsw.Connection, path: Path, question: Callable[[Inspector], T]) -
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
+    real = Path(os.path.realpath(path))  # SQLite keeps its files beside the real one
+    return real.with_name(real.name + suffix)
 
 
 def _stamp(path: Path) -> tuple[int, int, bool]:

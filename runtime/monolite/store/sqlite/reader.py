@@ -47,13 +47,13 @@ class SqliteReader:
 
     def runs(self, where: RunFilter) -> list[Run]:
         bindings: dict[str, Any] = {
-            "before_no": where.before_no or NO_MAX,
+            "before_no": NO_MAX if where.before_no is None else where.before_no,
             "status": where.status,
             "name": where.name,
             "id_prefix": where.id_prefix,
             "parent": where.parent,
             "open": where.open,
-            "attributes": msgspec.json.encode(where.attributes or {}).decode(),
+            "attributes": msgspec.json.encode(where.attributes or {}, order="sorted").decode(),
             "limit": where.limit,
         }
         return [Run(*row) for row in self._con.execute(self._sql["runs"], bindings)]

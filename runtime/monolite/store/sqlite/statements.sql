@@ -74,7 +74,7 @@ DELETE FROM monolite_links WHERE target_no = ?
 
 -- note_run: what an open run waits for and when to wake it
 UPDATE monolite_runs SET status = ?, wake_at_us = ?, waiting_on = ?, updated_us = ?,
-    started_us = coalesce(started_us, ?), error = ?
+    started_us = coalesce(started_us, ?), error = ?, version = coalesce(?, version)
 WHERE no = ? AND ended_us IS NULL
 
 -- end_run: the run's end, once
@@ -108,7 +108,10 @@ WHERE no < :before_no
   AND NOT EXISTS (
       SELECT 1 FROM json_each(:attributes) AS wanted
       WHERE NOT EXISTS (SELECT 1 FROM json_each(monolite_runs.attributes) AS has
-                        WHERE has.key = wanted.key AND has.value IS wanted.value))
+                        WHERE has.key = wanted.key AND has.value IS wanted.value
+                          -- true is 1 and [1] is '[1]' to SQLite, but not to JSON
+                          AND replace(has.type, 'integer', 'real')
+                            = replace(wanted.type, 'integer', 'real')))
 ORDER BY no DESC LIMIT :limit
 
 -- counts: how many runs there are of each status

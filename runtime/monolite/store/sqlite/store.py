@@ -37,7 +37,7 @@ class SqliteStore(SqliteReader):
         self.file_id = file_id
         self._lock = lock
         self._log_pages = 0
-        self._data_version = con.data_version()
+        self._data_version = con.pragma("data_version")
         con.set_wal_hook(self._on_commit)
 
     @classmethod
@@ -175,6 +175,7 @@ class SqliteStore(SqliteReader):
                         note.updated_us,
                         note.started_us,
                         note.error,
+                        note.version,
                         note.no,
                     )
                     for note in writes.notes
@@ -198,7 +199,9 @@ class SqliteStore(SqliteReader):
     # Reading, beyond what every reader can.
 
     def changed(self) -> bool:
-        version = self._con.data_version()
+        # The pragma, not SQLite's file control of that name: that counts our own commits too, and
+        # learns of the others' only when we happen to read.
+        version = self._con.pragma("data_version")
         if version == self._data_version:
             return False
         self._data_version = version
