@@ -33,6 +33,7 @@ from monolite.core.handler import Handler
 from monolite.core.loop import OrderedFuture, OrderedTask, Timer, WorkflowLoop, init_future
 from monolite.core.payload import FINGERPRINT_TEXT_MAX, encode, fingerprint
 from monolite.core.position import where_raised, where_waiting
+from monolite.core.transaction import Transaction
 from monolite.errors import Cancelled, Diverged, Misused
 
 T = TypeVar("T")
@@ -341,7 +342,11 @@ class Machine:
         """Request an activity or a child, and return what awaits its outcome."""
         if isinstance(call.definition, Handler):
             return self._perform_handler(call, call.definition).__await__()
-        kind = e.CHILD if isinstance(call.definition, Workflow) else e.ACTIVITY
+        kind = e.ACTIVITY
+        if isinstance(call.definition, Workflow):
+            kind = e.CHILD
+        elif isinstance(call.definition, Transaction):
+            kind = e.TRANSACTION
         return self.request(kind, call.name, call).__await__()
 
     async def _perform_handler(self, call: Call[Any], handler: Handler[..., Any]) -> Any:

@@ -77,6 +77,11 @@ class Engine:
         self.inbox = Inbox(self)
         self.batch = Batch()
         self.now_us = 0
+        self.urgent: deque[partial[None]] = deque()
+        """Transactions of the run that is being executed: before anything else happens."""
+        self.transacting: RunNo | None = None
+        """The actor whose turn has written the application's tables and has not waited since."""
+        self.transacted = False
         self.work: deque[partial[None]] = deque()
         self._worked = 0
         self._waiters: dict[RunNo, list[ReplyTo]] = {}
@@ -117,13 +122,15 @@ class Engine:
             self.now_us = now_us
             try:
                 self._process(events)
-                if self.batch.writes:
+                if self.batch.writes or self.transacted:
                     self.store.commit(self.batch.writes)
             except Conflict:
+                self.store.abort()
                 self.residency.forget(self.batch)
                 if tries_left == 0:
                     raise
             except BaseException:
+                self.store.abort()
                 self.residency.forget(self.batch)
                 raise
             else:
@@ -163,12 +170,14 @@ class Engine:
 
     def _process(self, events: list[Event]) -> None:
         self._worked = 0
+        self.urgent.clear()
+        self.transacted = False
         self.residency.revive()
         if self.store.changed() or self.must_look_outside:
             self.inbox.take_outside()
         for event in events:
             self._on[type(event)](event)
-            if self.work:
+            if self.work or self.urgent:
                 self.run_work()
         self.residency.wake(self.now_us)
         self.run_work()
@@ -181,10 +190,15 @@ class Engine:
 
     def run_work(self) -> None:
         """Carry out what runs asked of each other, up to the bound of one turn."""
-        work = self.work
-        while work and self._worked < CASCADE_MAX:
+        urgent, work = self.urgent, self.work
+        while urgent or (work and self._worked < CASCADE_MAX):
+            if urgent:
+                urgent.popleft()()
+                continue
+            self.transacting = None
             self._worked += 1
             work.popleft()()
+        self.transacting = None
 
     def _leave_work(self) -> None:
         """Leave what is over the bound for the next turn.

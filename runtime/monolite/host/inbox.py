@@ -299,6 +299,10 @@ class Inbox:
         engine, run = self._engine, resident.run
         machine = resident.machine
         assert isinstance(machine, ActorMachine)
+        if engine.transacting == run.no:
+            engine.transacting = None
+            if done.error is not None:
+                engine.store.undo()
         writes = engine.batch.writes
         if done.state is None:
             writes.retired.append((machine.retired_n, run.no))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,9 +12,18 @@ from monolite.core import entry as e
 from monolite.core.admission import Admission, admit
 from monolite.core.entry import Attempt, Run
 from monolite.core.machine import Detach, Operation
+from monolite.core.payload import encode
 from monolite.core.spawn import child_id, workflow_of
 from monolite.core.turn import ActorMachine
-from monolite.errors import Interrupted, Misused, Rejected, UnknownWorkflow
+from monolite.errors import (
+    ActivityFailed,
+    CommitUnknown,
+    Fenced,
+    Interrupted,
+    Misused,
+    Rejected,
+    UnknownWorkflow,
+)
 from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.flights import Flight
 from monolite.host.inbox import ask_id, question
@@ -42,6 +51,8 @@ class Operations:
             self._engine.work.append(partial(self._send, resident, operation))
         elif kind == e.SPAWN:
             self._engine.work.append(partial(self._spawn, resident, operation))
+        elif kind == e.TRANSACTION:
+            self._engine.urgent.append(partial(self._transact, resident, operation))
         elif kind == e.ASK:
             self._engine.work.append(partial(self._ask, resident, operation))
         elif kind == e.QUERY:
@@ -231,6 +242,32 @@ class Operations:
                 raise Rejected(accepted.reason)
         except (UnknownWorkflow, Rejected, Misused) as error:
             engine.answer(asker, operation, None, failure.encode(failure.describe(error)))
+
+    def _transact(self, resident: Resident, operation: Operation) -> None:
+        """Run a function on the application's tables, in the transaction of this turn's commit."""
+        engine, call = self._engine, operation.call
+        if resident.machine.operations.get(operation.key) is not operation:
+            return
+        assert call is not None
+        if isinstance(resident.machine, ActorMachine) and engine.transacting != resident.run.no:
+            engine.store.mark()
+            engine.transacting = resident.run.no
+        engine.transacted = True
+        definition = call.definition
+
+        def act(db: Any) -> str:
+            args, kwargs = definition.signature.decode(operation.payload)
+            return encode(definition.fn(db, *args, **kwargs), definition.result_name)
+
+        try:
+            value = engine.store.transact(act)
+        except (Fenced, CommitUnknown):
+            raise
+        except Exception as error:  # noqa: BLE001 - recorded as the transaction's failure
+            failed = failure.describe(ActivityFailed(call.name, 1, error))
+            engine.answer(resident, operation, None, failure.encode(failed))
+        else:
+            engine.answer(resident, operation, value, None)
 
     def _refuse_cycle(self, asker: Resident, id: str) -> None:
         """Raise Misused if the actor that is asked waits, through others, for the one that asks."""

@@ -385,6 +385,19 @@ class Runtime:
         )
         return Posted(reply, handler, kind)
 
+    @contextlib.contextmanager
+    def read(self) -> Generator[Any, None, None]:
+        """Open a read-only apsw connection to the file, for the application's own queries.
+
+        `with rt.read() as db: db.execute(...)`. It never holds the writer; close it soon, so
+        that the log can start over.
+        """
+        db = self._must_engine().store.application()
+        try:
+            yield db
+        finally:
+            db.close()
+
     # What a handle asks (see `core.handle.Port`).
 
     async def result(self, id: str, type_: Any = None) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import apsw
 import msgspec
 
 from monolite.core import entry as e
 from monolite.core.entry import Attempt, Entry, Run, RunNo
 from monolite.store.protocol import Conflict, Link, Message, RunFilter, State, Writes
+from monolite.store.sqlite.application import guarded
+from monolite.store.sqlite.connection import BUSY_TIMEOUT_MS
+
+R = TypeVar("R")
 
 
 class MemoryStore:
@@ -20,6 +26,9 @@ class MemoryStore:
         self.epoch = 1
         self.file_id = uuid.uuid4().hex
         self._lock = threading.RLock()
+        self._uri = f"file:/monolite-{self.file_id}?vfs=memdb"
+        self._tables: apsw.Connection | None = None
+        self._marked = False
         self._runs: dict[RunNo, Run] = {}
         self._ids: dict[tuple[str, int], RunNo] = {}
         self._newest: dict[str, RunNo] = {}
@@ -46,11 +55,55 @@ class MemoryStore:
     def changed(self) -> bool:
         return False
 
+    # The application's tables: SQLite's, in memory.
+
+    def transact(self, act: Callable[[Any], R]) -> R:
+        self._open()
+        return guarded(self._must_have(), act)
+
+    def mark(self) -> None:
+        self._open()
+        con = self._must_have()
+        if self._marked:
+            con.execute("RELEASE turn")
+        con.execute("SAVEPOINT turn")
+        self._marked = True
+
+    def undo(self) -> None:
+        if self._marked:
+            self._must_have().execute("ROLLBACK TO turn")
+
+    def abort(self) -> None:
+        self._marked = False
+        if self._tables is not None and self._tables.in_transaction:
+            self._tables.execute("ROLLBACK")
+
+    def application(self) -> Any:
+        self._must_have()
+        con = apsw.Connection(self._uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        con.set_busy_timeout(BUSY_TIMEOUT_MS)
+        return con
+
+    def _must_have(self) -> apsw.Connection:
+        if self._tables is None:
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+            self._tables = apsw.Connection(self._uri, flags=flags)
+        return self._tables
+
+    def _open(self) -> None:
+        con = self._must_have()
+        if not con.in_transaction:
+            self._marked = False
+            con.execute("BEGIN IMMEDIATE")
+
     # Writing.
 
     def commit(self, writes: Writes) -> None:
         with self._lock:
             self._check(writes)
+            if self._tables is not None and self._tables.in_transaction:
+                self._tables.execute("COMMIT")
+            self._marked = False
             for run in writes.runs:
                 self._insert_run(msgspec.structs.replace(run, value=None, error=None))
             for no, n, at_us, kind, key, args, value, error in writes.journal:
@@ -211,7 +264,7 @@ class MemoryStore:
         with self._lock:
             return [a for _, a in sorted(self._attempts.get(no, {}).items())]
 
-    def undelivered(self, no: RunNo, until_us: int) -> list[Message]:
+    def undelivered(self, no: RunNo, until_us: int = e.FOREVER_US) -> list[Message]:
         with self._lock:
             waiting = [m for m in self._of(no) if m.n is None and (m.due_us or 0) <= until_us]
             return [msgspec.structs.replace(m) for m in waiting]

@@ -6,11 +6,14 @@ by anyone, engine or not. `Door` is how other processes put work into the file.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.core.entry import FOREVER_US, Attempt, Entry, Run, RunNo
+
+R = TypeVar("R")
 
 JournalRow = tuple[RunNo, int, int, str, str, str | None, str | None, str | None]
 """run_no, n, at_us, kind, key, args, value, error."""
@@ -186,7 +189,7 @@ class Reader(Protocol):
         """Return the attempts recorded for a run, by key and number."""
         ...
 
-    def undelivered(self, no: RunNo, until_us: int) -> list[Message]:
+    def undelivered(self, no: RunNo, until_us: int = FOREVER_US) -> list[Message]:
         """Return a run's messages, due by `until_us`, that its code was not given yet, in order."""
         ...
 
@@ -221,6 +224,30 @@ class Store(Reader, Protocol):
         Raises Conflict (repeat the turn), StorageFull (nothing written), Fenced (taken over:
         nothing written) or CommitUnknown (stop).
         """
+        ...
+
+    def transact(self, act: Callable[[Any], R]) -> R:
+        """Let `act` write the application's tables in the transaction that the next commit ends.
+
+        What it wrote is undone if it raises. Opens the transaction if it is not open, which
+        checks the epoch; `abort` undoes everything since.
+        """
+        ...
+
+    def mark(self) -> None:
+        """Set the point to which `undo` returns, replacing the one set before."""
+        ...
+
+    def undo(self) -> None:
+        """Undo what the application's functions wrote since `mark`."""
+        ...
+
+    def abort(self) -> None:
+        """Undo everything that is not committed."""
+        ...
+
+    def application(self) -> Any:
+        """Return a new read-only connection to the application's tables."""
         ...
 
     def run(self, no: RunNo) -> Run | None: ...

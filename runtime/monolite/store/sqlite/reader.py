@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.core.entry import FOREVER_US, Attempt, Entry, Run, RunNo
 from monolite.store.protocol import Message, RunFilter, State
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.statements import statements
@@ -68,7 +68,7 @@ class SqliteReader:
     def attempts(self, no: RunNo) -> list[Attempt]:
         return [Attempt(*row) for row in self._con.execute(self._sql["attempts"], (no,))]
 
-    def undelivered(self, no: RunNo, until_us: int) -> list[Message]:
+    def undelivered(self, no: RunNo, until_us: int = FOREVER_US) -> list[Message]:
         rows = self._con.execute(self._sql["undelivered"], (no, until_us))
         return [Message(*row) for row in rows]
 

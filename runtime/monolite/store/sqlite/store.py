@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 import msgspec
@@ -15,9 +15,12 @@ from monolite.core.entry import RUNNING, Run, RunNo
 from monolite.errors import CommitUnknown, Fenced, StorageFull
 from monolite.store.protocol import Conflict, Link, Message, Writes
 from monolite.store.sqlite import connection, log
+from monolite.store.sqlite.application import guarded
 from monolite.store.sqlite.owner import Owner, OwnerLock, this_process
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import schema, statements
+
+R = TypeVar("R")
 
 SYNCHRONOUS = {"full": 2, "normal": 1}
 
@@ -37,6 +40,7 @@ class SqliteStore(SqliteReader):
         self.file_id = file_id
         self._lock = lock
         self._log_pages = 0
+        self._marked = False
         self._data_version = con.pragma("data_version")
         con.set_wal_hook(self._on_commit)
 
@@ -79,12 +83,45 @@ class SqliteStore(SqliteReader):
 
     # Writing.
 
+    def transact(self, act: Callable[[apsw.Connection], R]) -> R:
+        self._open()
+        return guarded(self._con, act)
+
+    def mark(self) -> None:
+        self._open()
+        if self._marked:
+            self._con.execute("RELEASE turn")
+        self._con.execute("SAVEPOINT turn")
+        self._marked = True
+
+    def undo(self) -> None:
+        if self._marked:
+            self._con.execute("ROLLBACK TO turn")
+
+    def abort(self) -> None:
+        self._marked = False
+        self._rollback()
+
+    def application(self) -> apsw.Connection:
+        return connection.open_reader(self.path)
+
+    def _open(self) -> None:
+        """Begin the transaction if an application's function has not done so already."""
+        if not self._con.in_transaction:
+            self._marked = False
+            self._begin()
+            try:
+                self._check_epoch()
+            except BaseException:
+                self._rollback()
+                raise
+
     def commit(self, writes: Writes) -> None:
-        self._begin()
+        self._open()
         try:
-            self._check_epoch()
             self._write(writes)
             self._con.execute("COMMIT")
+            self._marked = False
         except apsw.ConstraintError as error:
             self._rollback()
             if "monolite_runs.id" in str(error) or "monolite_inbox.run_no" in str(error):

@@ -1,0 +1,65 @@
+"""The application's part of the file: its own tables, inside our commit and read beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import apsw
+
+R = TypeVar("R")
+
+OURS = "monolite_"
+
+_FORBIDDEN = {
+    apsw.SQLITE_TRANSACTION: "BEGIN, COMMIT and ROLLBACK",
+    apsw.SQLITE_SAVEPOINT: "SAVEPOINT",
+    apsw.SQLITE_ATTACH: "ATTACH",
+    apsw.SQLITE_DETACH: "DETACH",
+    apsw.SQLITE_PRAGMA: "PRAGMA",
+}
+
+_WRITES = frozenset(
+    {
+        apsw.SQLITE_INSERT,
+        apsw.SQLITE_UPDATE,
+        apsw.SQLITE_DELETE,
+        apsw.SQLITE_DROP_TABLE,
+        apsw.SQLITE_DROP_INDEX,
+        apsw.SQLITE_DROP_VIEW,
+        apsw.SQLITE_ALTER_TABLE,
+    }
+)
+
+
+def guarded(con: apsw.Connection, act: Callable[[apsw.Connection], R]) -> R:
+    """Let `act` use the writer inside the open transaction, in a SAVEPOINT of its own.
+
+    What it wrote is undone if it raises. It may not end the transaction or write our tables.
+    """
+    con.execute("SAVEPOINT application")
+    con.authorizer = _authorize
+    try:
+        result = act(con)
+    except BaseException:
+        con.authorizer = None
+        con.execute("ROLLBACK TO application")
+        con.execute("RELEASE application")
+        raise
+    con.authorizer = None
+    con.execute("RELEASE application")
+    return result
+
+
+def _authorize(
+    operation: int,
+    first: str | None,
+    second: str | None,
+    _database: str | None,
+    _trigger: str | None,
+) -> int:
+    if operation in _FORBIDDEN:
+        return apsw.SQLITE_DENY
+    if operation in _WRITES and any((name or "").startswith(OURS) for name in (first, second)):
+        return apsw.SQLITE_DENY
+    return apsw.SQLITE_OK
