@@ -126,6 +126,13 @@ class ActorType:
             setattr(instance, name, getattr(stored, name))
         return instance
 
+    def read(self, key: str, method: str, args: str, state: str | None, version: int) -> str:
+        """Return what a query makes of stored state, as JSON; changes to it are dropped."""
+        handler = self.handler(method)
+        instance = self.load(key, state, version)
+        arguments, keywords = handler.signature.decode(args)
+        return encode(handler.fn(instance, *arguments, **keywords), handler.result_name)
+
     def dump(self, instance: Actor) -> str:
         """Return an actor's state as JSON; raise PayloadInvalid if it cannot be stored."""
         names = self._fields()

@@ -28,6 +28,8 @@ TRANSACTION = "transaction"
 PATCH = "patch"
 CANCEL = "cancel"
 TERMINATE = "terminate"
+PAUSE = "pause"
+RESUME = "resume"
 
 LINKED = '"linked"'
 """A spawn's answer: the child is new, and its outcome will come to the parent."""

@@ -116,6 +116,17 @@ class Handle(Generic[R_co]):
         """End the run at once, without running its clean-up code. Prefer `cancel`."""
         return await self._port.control(self.id, "terminate", reason)
 
+    async def pause(self) -> Accepted:
+        """Let the run start nothing new: no activity, timer or message, until `resume`.
+
+        Activities that are running go on, and their outcomes are kept.
+        """
+        return await self._port.control(self.id, "pause", "")
+
+    async def resume(self) -> Accepted:
+        """Let a paused run go on."""
+        return await self._port.control(self.id, "resume", "")
+
     async def view(self, view: View[T]) -> T | None:
         """Return the committed value of a view, or None if the run has not set it yet."""
         text = await self._port.view(self.id, view.name)

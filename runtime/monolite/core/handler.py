@@ -42,12 +42,28 @@ class ActorPort(Protocol):
     def send_actor(self, call: Call[Any], delay_us: int, message_id: str | None) -> Any: ...
 
 
+class ActorKind(Protocol):
+    """What an address needs to know of an actor class (`actor.ActorType`)."""
+
+    name: str
+    version: int
+
+    def read(self, key: str, method: str, args: str, state: str | None, version: int) -> str:
+        """Return what a query makes of stored state, as JSON."""
+        ...
+
+
 class Address(msgspec.Struct, frozen=True):
     """Which actor a call is for."""
 
-    actor: str
+    type: ActorKind
     key: str
     port: ActorPort | None = None
+
+    @property
+    def actor(self) -> str:
+        """The name of the actor's class."""
+        return self.type.name
 
     @property
     def id(self) -> str:

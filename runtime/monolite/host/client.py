@@ -9,28 +9,31 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
 from monolite.core import entry as e
+from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_conflict, check_id, receive
 from monolite.core.call import Call
 from monolite.core.duration import Duration
 from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.handler import Address
 from monolite.core.payload import encode
 from monolite.core.promise import error_message, read_token, value_message
 from monolite.errors import FileForeign
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, result_text, unknown
-from monolite.host.runtime import Sent, prepare_spawn
-from monolite.store.protocol import Message, Reader, RunFilter
+from monolite.host.runtime import Sent, actor_call, prepare_spawn
+from monolite.store.protocol import Message, Reader, RunFilter, State
 from monolite.store.sqlite.door import SqliteDoor
 from monolite.store.sqlite.reader import SqliteReader
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 LOOK_S = 0.5
@@ -123,6 +126,9 @@ class Client:
         if not accepted.accepted:
             return answer_text(accepted)
 
+        return await self._await_answer(id, message_id)
+
+    async def _await_answer(self, id: str, message_id: str) -> str:
         def read(reader: Reader) -> tuple[Run, tuple[str | None, str | None] | None]:
             run = _must(reader, id)
             return run, reader.answer(run, message_id)
@@ -143,6 +149,65 @@ class Client:
         """Give a promise an error instead, raised where it is awaited."""
         id, channel = read_token(token)
         return await self.signal(id, channel, error_message(error), token)
+
+    def actor(self, cls: type[A], key: str) -> A:
+        """Return a reference to one actor: its handlers make calls to it, through the file."""
+        type_ = type_of(cls)
+        address = Address(type_, check_id(key, "actor key"), self)
+        return cast("A", ActorRef(type_, address))
+
+    async def ask_actor(self, call: Call[Any]) -> Any:
+        """Carry out a call of an actor's handler; a query reads what the file holds now."""
+        handler, address, text = actor_call(call)
+        if handler.kind != e.QUERY:
+            return await self.send_actor(call, 0, None)
+
+        def read(reader: Reader) -> State | None:
+            run = reader.run_by_id(address.id)
+            return None if run is None or run.ended else reader.state(run.no)
+
+        stored = await self._read(read)
+        state, version = (stored.state, stored.version) if stored else (None, address.type.version)
+        found = address.type.read(address.key, handler.method, text, state, version)
+        return handler.signature.result.decode(found, handler.result_name)
+
+    def send_actor(self, call: Call[Any], delay_us: int, message_id: str | None) -> Any:
+        """Send a message to an actor; awaiting what this returns sends it."""
+        return self._send_actor(call, delay_us, message_id)
+
+    async def _send_actor(self, call: Call[Any], delay_us: int, message_id: str | None) -> Any:
+        handler, address, text = actor_call(call)
+        if message_id is None:
+            message_id = secrets.token_hex(12)
+        kind = e.SIGNAL if delay_us else handler.kind
+        now_us = _now_us()
+        due_us = now_us + delay_us if delay_us else None
+        message = Message(
+            RunNo(0),
+            kind,
+            handler.method,
+            text,
+            now_us,
+            check_id(message_id, "message id"),
+            due_us=due_us,
+        )
+        actor = Run(
+            no=RunNo(0),
+            id=address.id,
+            generation=1,
+            name=address.actor,
+            version=address.type.version,
+            status=e.QUEUED,
+            args="[]",
+            created_us=now_us,
+            wake_at_us=now_us,
+            updated_us=now_us,
+        )
+        await self._commit(lambda door: door.post_to_actor(actor, message))
+        if kind != e.UPDATE:
+            return None
+        answer = await self._await_answer(address.id, message_id)
+        return handler.signature.result.decode(answer, handler.result_name)
 
     async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
         return await self._post(id, kind, "", encode(reason, "reason"), None)

@@ -24,7 +24,6 @@ from monolite.core.admission import Admission, admit
 from monolite.core.definition import Workflow
 from monolite.core.entry import Attempt, Entry, Outcome, Run, RunNo
 from monolite.core.machine import Abandon, Detach, Machine, Mark, Operation, Publish, Reply, Tell
-from monolite.core.payload import encode
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import ActivityFailed, ActivityTimedOut, Rejected, UnknownWorkflow
 from monolite.host.batch import Batch, Released
@@ -441,16 +440,14 @@ class Engine:
     def query(self, actor: str, key: str, method: str, args: str) -> str:
         """Return what a query makes of an actor's committed state, as JSON."""
         type_ = self.registry.find_actor(actor)
-        handler = type_.handler(method)
         run = self.newest(f"{actor}/{key}")
         live = None if run is None else self.residency.live.get(run.no)
         if live is not None and isinstance(live.machine, ActorMachine):
-            instance = type_.load(key, live.machine.state, live.machine.version)
-        else:
-            stored = None if run is None or run.ended else self.store.state(run.no)
-            instance = type_.load(key, stored.state, stored.version) if stored else type_.new(key)
-        arguments, keywords = handler.signature.decode(args)
-        return encode(handler.fn(instance, *arguments, **keywords), handler.result_name)
+            return type_.read(key, method, args, live.machine.state, live.machine.version)
+        stored = None if run is None or run.ended else self.store.state(run.no)
+        if stored is None:
+            return type_.read(key, method, args, None, type_.version)
+        return type_.read(key, method, args, stored.state, stored.version)
 
     def words(self, no: RunNo) -> Words | None:
         """Return what a run in memory waits for now, or None if its row is all there is."""

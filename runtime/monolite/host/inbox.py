@@ -17,7 +17,7 @@ from monolite.errors import Rejected
 from monolite.host.ending import ended_by, unknown
 from monolite.host.events import Reply
 from monolite.host.residency import WAKES_MAX
-from monolite.host.resident import Resident
+from monolite.host.resident import HOT, Resident
 from monolite.store.protocol import End, Message
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Inbox:
             resident.backlog = True
             return
         engine.batch.taken.add(message.seq)
-        n, at_us = resident.machine.next_n, engine.now_us
+        n, at_us = self._place(resident, message), engine.now_us
         engine.batch.writes.taken.append((n, at_us, message.seq))
         message.n = n
         self._deliver(resident, message)
@@ -252,7 +252,7 @@ class Inbox:
             if self._must_wait(resident, message):
                 resident.backlog = True
                 return
-            message.n = resident.machine.next_n
+            message.n = self._place(resident, message)
             self._deliver(resident, message)
 
     def tell(self, tell: Tell) -> None:
@@ -269,17 +269,42 @@ class Inbox:
 
     # Delivery.
 
+    def _place(self, resident: Resident, message: Message) -> int:
+        """Return a message's place in the journal; pausing leaves no trace in it."""
+        if message.kind in (e.PAUSE, e.RESUME):
+            return SUPERSEDED_N
+        return resident.machine.next_n
+
     def _is_busy(self, resident: Resident) -> bool:
         return isinstance(resident.machine, ActorMachine) and resident.machine.busy
 
     def _must_wait(self, resident: Resident, message: Message) -> bool:
         """Return whether an actor is in mid-turn, or others came before this message."""
-        return message.kind in (e.SIGNAL, e.UPDATE) and self._is_busy(resident)
+        if message.kind not in (e.SIGNAL, e.UPDATE):
+            return False
+        return resident.paused or self._is_busy(resident)
+
+    def _pause(self, resident: Resident, *, paused: bool) -> None:
+        engine = self._engine
+        if resident.paused == paused:
+            return
+        resident.paused = paused
+        words = resident.words() if paused else HOT
+        resident.noted, resident.run.status = words, words.status
+        engine.note(resident.run, words)
+        engine.residency.touch(resident)
+        if not paused:
+            engine.operations.unpause(resident)
+            if resident.backlog:
+                engine.work.append(partial(self._next_message, resident))
 
     def _deliver(self, resident: Resident, message: Message) -> None:
         engine = self._engine
         if message.kind == e.TERMINATE:
             engine.terminate(resident, message.value)
+            return
+        if message.kind in (e.PAUSE, e.RESUME):
+            self._pause(resident, paused=message.kind == e.PAUSE)
             return
         resident.message = message
         engine.feed(
@@ -333,15 +358,17 @@ class Inbox:
     def _next_message(self, resident: Resident) -> None:
         """Give an actor that is idle again the message that has waited longest."""
         engine = self._engine
-        if resident.run.ended or self._is_busy(resident):
+        if resident.run.ended or resident.paused or self._is_busy(resident):
             return
         for message in engine.store.undelivered(resident.run.no, engine.now_us):
             if message.seq not in engine.batch.taken:
                 self.deliver_waiting(resident, message)
+                engine.work.append(partial(self._next_message, resident))
                 return
         for message in engine.batch.writes.messages:
             if message.run_no == resident.run.no and message.n is None and message.due_us is None:
                 self.deliver_posted(resident.run, message)
+                engine.work.append(partial(self._next_message, resident))
                 return
         resident.backlog = False
 
@@ -367,7 +394,7 @@ class Inbox:
 
     def _end_unstarted(self, run: Run, kind: str, value: str) -> None:
         """End a run that is asked to stop and has no code to ask: it has not started, or cannot."""
-        if kind in (e.SIGNAL, e.UPDATE) or run.ended:
+        if kind not in (e.CANCEL, e.TERMINATE) or run.ended:
             return
         status = e.CANCELLED if kind == e.CANCEL else e.TERMINATED
         error = failure.encode(ended_by(status.capitalize(), run.id, value))

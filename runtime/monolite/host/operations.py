@@ -79,6 +79,13 @@ class Operations:
         else:
             self.carry_out(resident, operation)
 
+    def unpause(self, resident: Resident) -> None:
+        """Take up what a paused run asked for."""
+        for operation in list(resident.machine.operations.values()):
+            waits = operation.flight is not None or operation.key in resident.retrying
+            if operation.kind == e.ACTIVITY and not waits:
+                self.carry_out(resident, operation)
+
     def _resume_child(self, parent: Resident, operation: Operation) -> None:
         """Wait for a child again; its end may have come while the parent could not take it."""
         run = parent.run
@@ -130,6 +137,8 @@ class Operations:
     ) -> None:
         run, call = resident.run, operation.call
         assert call is not None
+        if resident.paused:
+            return  # `unpause` takes it up
         for number, state in plan.rows:
             self._engine.batch.writes.attempts.append(
                 Attempt(run.no, operation.key, number, state, self._engine.now_us)

@@ -15,7 +15,7 @@ class Registry:
     """Workflows by name."""
 
     def __init__(self, actors: Iterable[Any] = ()) -> None:
-        self._workflows: dict[str, Workflow[Any, Any]] = {}
+        self._workflows: dict[str, dict[int, Workflow[Any, Any]]] = {}
         self._actors: dict[str, ActorType] = {}
         for actor in actors:
             self.add(actor)
@@ -59,17 +59,18 @@ class Registry:
 
     def _add(self, found: Any) -> None:
         actor: Workflow[Any, Any] = found
-        known = self._workflows.setdefault(actor.name, actor)
+        versions = self._workflows.setdefault(actor.name, {})
+        known = versions.setdefault(actor.version, actor)
         if known is not actor and known.fn is not actor.fn:
             msg = (
                 f"two workflows are named {actor.name!r} ({_place(known)} and {_place(actor)}); "
-                "give one of them @workflow(name=...)"
+                "give one of them @workflow(name=...), or another version"
             )
             raise Misused(msg)
 
     def find(self, name: str) -> Workflow[Any, Any]:
         """Return the workflow called `name`; raise UnknownWorkflow if its code is not here."""
-        found = self._workflows.get(name)
+        found = self.get(name)
         if found is None:
             known = ", ".join(sorted(self._workflows)) or "none"
             msg = (
@@ -79,9 +80,12 @@ class Registry:
             raise UnknownWorkflow(msg)
         return found
 
-    def get(self, name: str) -> Workflow[Any, Any] | None:
-        """Return the workflow called `name`, or None."""
-        return self._workflows.get(name)
+    def get(self, name: str, version: int = 0) -> Workflow[Any, Any] | None:
+        """Return a workflow: the version asked for if its code is here, else the newest."""
+        versions = self._workflows.get(name)
+        if versions is None:
+            return None
+        return versions.get(version) or versions[max(versions)]
 
     @property
     def names(self) -> list[str]:

@@ -86,7 +86,7 @@ class Residency:
         if run is None or run.ended:
             return None
         registry = self._engine.registry
-        definition = registry.get(run.name) or registry.get_actor(run.name)
+        definition = registry.get(run.name, run.version) or registry.get_actor(run.name)
         if definition is None:
             self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
             return None
@@ -123,6 +123,11 @@ class Residency:
             text = failure.encode(failure.describe(error))
             engine.park(run, e.DIVERGED, str(error), error=text)
             return None
+        if run.version != definition.version and not isinstance(definition, ActorType):
+            # It replays cleanly on other code than it began with: from now on it is that code's.
+            log.info("%s goes on with version %s", run.id, definition.version)
+            run.version = definition.version
+            engine.batch.writes.versions.append((definition.version, run.no))
         machine.replaying = False
         # A turn that ends in its replay ends only now: its code has changed.
         ended = [c for c in machine.take_commands() if isinstance(c, TurnDone)]
@@ -156,7 +161,7 @@ class Residency:
         batch.touched[no] = resident
         if resident.run.ended:
             return
-        if resident.noted.wake_at_us != 0:
+        if resident.noted.wake_at_us != 0 and not resident.paused:
             resident.noted = HOT
             resident.run.status = e.RUNNING
             self._engine.note(resident.run, HOT)
@@ -178,6 +183,8 @@ class Residency:
 
     def _fire(self, resident: Resident, now_us: int) -> None:
         machine, engine = resident.machine, self._engine
+        if resident.paused:
+            return
         while True:
             timer = machine.next_timer
             if timer is None or timer.due_us > now_us or resident.run.ended:

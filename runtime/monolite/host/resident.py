@@ -42,6 +42,7 @@ class Resident:
         "machine",
         "message",
         "noted",
+        "paused",
         "retrying",
         "run",
         "touched_us",
@@ -56,6 +57,7 @@ class Resident:
         self.touched_us = 0
         self.armed_us: int | None = None
         self.unsettled = False
+        self.paused = run.status == e.PAUSED
         self.backlog = False
         """Whether messages may wait for an actor's turn to end."""
         self.message: Message | None = None
@@ -63,6 +65,8 @@ class Resident:
 
     def next_due_us(self) -> int | None:
         """Return when the clock next concerns this run."""
+        if self.paused:
+            return None
         timer = self.machine.next_timer
         due_us = None if timer is None else timer.due_us
         for waiting in self.retrying.values():
@@ -77,6 +81,8 @@ class Resident:
 
     def words(self) -> Words:
         """Return what the run's row should say while it is quiet."""
+        if self.paused:
+            return Words(e.PAUSED, None, "resume")
         due_us = self.next_due_us()
         flights = self.flights()
         if flights:

@@ -349,7 +349,7 @@ class Runtime:
         being with its first message.
         """
         type_ = type_of(cls)
-        address = Address(type_.name, check_id(key, "actor key"), self)
+        address = Address(type_, check_id(key, "actor key"), self)
         return cast("A", ActorRef(type_, address))
 
     async def ask_actor(self, call: Call[Any]) -> Any:

@@ -58,7 +58,7 @@ def actor(cls: type[A], key: str) -> A:
     attempt = current_attempt.get()
     port = None if attempt is None else attempt.runtime
     type_ = type_of(cls)
-    return cast("A", ActorRef(type_, Address(type_.name, check_id(key, "actor key"), port)))
+    return cast("A", ActorRef(type_, Address(type_, check_id(key, "actor key"), port)))
 
 
 def send(call: Call[Any], *, delay: Duration | None = None, id: str | None = None) -> Any:

@@ -206,6 +206,8 @@ class MemoryStore:
         of_run[key] = msgspec.structs.replace(attempt, at_us=at_us)
 
     def _update_runs(self, writes: Writes) -> None:
+        for version, no in writes.versions:
+            self._runs[no].version = version
         for note in writes.notes:
             run = self._runs[note.no]
             if run.ended_us is None:

@@ -99,6 +99,7 @@ class Writes:
         "states",
         "taken",
         "unlinked",
+        "versions",
         "views",
     )
 
@@ -122,6 +123,8 @@ class Writes:
         """(refusal, run_no, n) of one-way messages whose turn was rolled back."""
         self.forgotten: list[tuple[RunNo, int]] = []
         """(run_no, n): entries below n of turns that ended long ago."""
+        self.versions: list[tuple[int, RunNo]] = []
+        """(version, run_no) of runs that go on with another version's code."""
         self.views: list[tuple[RunNo, str, str]] = []
         self.attempts: list[Attempt] = []
         self.links: list[Link] = []
@@ -138,6 +141,7 @@ class Writes:
             or self.taken
             or self.replies
             or self.states
+            or self.versions
             or self.retired
             or self.views
             or self.attempts
@@ -315,4 +319,8 @@ class Door(Protocol):
 
         Returns the run and whether the message was new. Raises UnknownWorkflow.
         """
+        ...
+
+    def post_to_actor(self, actor: Run, message: Message) -> tuple[Run, bool]:
+        """Insert a message to an actor, and the actor's run if it does not exist yet."""
         ...

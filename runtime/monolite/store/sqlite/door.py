@@ -67,11 +67,7 @@ class SqliteDoor(SqliteReader):
                     self._insert(
                         Message(existing.no, TERMINATE, "", '"restarted"', at_us=run.created_us)
                     )
-            row = self._con.execute(self._sql["max_run_no"]).fetchone()
-            assert row is not None
-            run.no = RunNo((int(str(row[0])) | 1) + 2)
-            self._con.execute(self._sql["insert_run"], run_row(run))
-            return run
+            return self._insert_run(run)
 
     def post(self, id: str, message: Message) -> tuple[Run, bool]:
         with self._transaction():
@@ -79,12 +75,30 @@ class SqliteDoor(SqliteReader):
             if run is None:
                 msg = f"no run has the id {id!r} in {self._path}; spawn it first"
                 raise UnknownWorkflow(msg)
-            known = (
-                message.message_id is not None and self.answer(run, message.message_id) is not None
-            )
-            if not known and not run.ended:
-                self._insert(msgspec.structs.replace(message, run_no=run.no))
-            return run, not known
+            return run, self._post(run, message)
+
+    def post_to_actor(self, actor: Run, message: Message) -> tuple[Run, bool]:
+        with self._transaction():
+            run = self.run_by_id(actor.id)
+            if run is None or run.ended:
+                actor.generation = 1 if run is None else run.generation + 1
+                run = self._insert_run(actor)
+            return run, self._post(run, message)
+
+    def _insert_run(self, run: Run) -> Run:
+        row = self._con.execute(self._sql["max_run_no"]).fetchone()
+        assert row is not None
+        run.no = RunNo((int(str(row[0])) | 1) + 2)
+        self._con.execute(self._sql["insert_run"], run_row(run))
+        return run
+
+    def _post(self, run: Run, message: Message) -> bool:
+        """Insert a message if it is new and the run takes it; return whether it was new."""
+        name = message.message_id
+        known = name is not None and self.answer(run, name) is not None
+        if not known and not run.ended:
+            self._insert(msgspec.structs.replace(message, run_no=run.no))
+        return not known
 
     def _insert(self, message: Message) -> None:
         self._con.execute(self._sql["insert_message"], message_row(message))

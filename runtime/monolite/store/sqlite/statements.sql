@@ -77,6 +77,9 @@ UPDATE monolite_runs SET status = ?, wake_at_us = ?, waiting_on = ?, updated_us 
     started_us = coalesce(started_us, ?), error = ?, version = coalesce(?, version)
 WHERE no = ? AND ended_us IS NULL
 
+-- put_version: the run goes on with another version's code
+UPDATE monolite_runs SET version = ? WHERE no = ?
+
 -- end_run: the run's end, once
 UPDATE monolite_runs SET status = ?, value = ?, error = ?, ended_us = ?, updated_us = ?,
     wake_at_us = NULL, waiting_on = NULL

@@ -185,6 +185,8 @@ class SqliteStore(SqliteReader):
         if writes.continued:
             many(sql["move_views"], writes.continued)
             many(sql["move_links"], writes.continued)
+        if writes.versions:
+            many(sql["put_version"], writes.versions)
         if writes.states:
             many(sql["put_state"], writes.states)
         if writes.retired:
