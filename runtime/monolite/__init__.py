@@ -21,6 +21,7 @@ from monolite.core.handle import Handle, HistoryEntry, Info
 from monolite.core.machine import ContinueAsNew
 from monolite.core.promise import Promise
 from monolite.core.retry import Retry
+from monolite.core.stream import Stream
 from monolite.core.transaction import Transaction, transaction
 from monolite.core.update import Request, Update
 from monolite.errors import MonoliteError
@@ -74,6 +75,7 @@ __all__ = [
     "Runtime",
     "Saga",
     "Signal",
+    "Stream",
     "Transaction",
     "Update",
     "View",

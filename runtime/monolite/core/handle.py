@@ -11,7 +11,11 @@ import msgspec
 
 from monolite.core.channel import Signal, View
 from monolite.core.entry import Accepted
+from monolite.core.stream import Stream
 from monolite.core.update import Update
+
+STREAM_PAGE = 1_000
+"""Rows of a stream read at a time."""
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -51,6 +55,13 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class StreamPage(msgspec.Struct, frozen=True):
+    """Some of a stream's items, each with its position, and whether more can come."""
+
+    items: list[tuple[int, str]]
+    ended: bool
+
+
 class Port(Protocol):
     """How a handle reaches its run: through a runtime, a client, or the workflow it is in."""
 
@@ -60,6 +71,8 @@ class Port(Protocol):
     async def control(self, id: str, kind: str, reason: str) -> Accepted: ...
     async def view(self, id: str, name: str) -> str | None: ...
     def watch(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
+    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage: ...
+    def stream_changes(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
     async def describe(self, id: str) -> Info: ...
     async def history(self, id: str) -> list[HistoryEntry]: ...
 
@@ -137,6 +150,26 @@ class Handle(Generic[R_co]):
         async with aclosing(self._port.watch(self.id, view.name)) as values:
             async for text in values:
                 yield view.decode(text)
+
+    async def read(
+        self, stream: Stream[T], *, after: int = 0, follow: bool = True
+    ) -> AsyncGenerator[tuple[int, T], None]:
+        """Yield (position, item) of a stream behind position `after`: what there is, then what comes.
+
+        Ends when the run has ended, or at once with `follow=False`. Keep the last position to
+        go on from there later, in this or another process.
+        """
+        changes = aiter(self._port.stream_changes(self.id, stream.name)) if follow else None
+        while True:
+            page = await self._port.stream(self.id, stream.name, after, STREAM_PAGE)
+            for position, text in page.items:
+                after = position
+                yield position, stream.decode(text)
+            if page.items:
+                continue
+            if page.ended or changes is None:
+                return
+            await anext(changes, None)
 
     async def describe(self) -> Info:
         """Return what is known of the run now."""

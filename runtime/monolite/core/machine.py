@@ -124,6 +124,13 @@ class Publish(msgspec.Struct, frozen=True):
     value: str
 
 
+class Append(msgspec.Struct, frozen=True):
+    """Command: append an item to the run's stream `name`."""
+
+    name: str
+    value: str
+
+
 class Reply(msgspec.Struct, frozen=True):
     """Command: answer the update that came as message `message_id`."""
 
@@ -421,6 +428,12 @@ class Machine:
         """Cancel what a turn that has ended had set."""
         self.timers.clear()
         self._timer_heap.clear()
+
+    def append(self, name: str, value: str) -> None:
+        """Append to a stream. A replayed item was committed with its turn, so it is dropped."""
+        self._must_be_loaded()
+        if not self.replaying:
+            self._commands.append(Append(name, value))
 
     def reply(self, message_id: str, value: str | None, error: str | None) -> bool:
         """Answer an update, once; return whether it was still unanswered."""

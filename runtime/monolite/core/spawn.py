@@ -13,7 +13,7 @@ from monolite.core.admission import check_conflict, check_id
 from monolite.core.call import Call
 from monolite.core.definition import Workflow
 from monolite.core.entry import Accepted
-from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.machine import Machine, Operation
 from monolite.core.payload import encode
 from monolite.errors import Misused
@@ -135,6 +135,14 @@ class _MachinePort:
     async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
         if id:  # always; but an async generator needs a `yield`
             self._refuse(f"watching view {name} of {id}")
+        yield ""
+
+    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage:
+        self._refuse(f"stream {name} of {id}")
+
+    async def stream_changes(self, id: str, name: str) -> AsyncGenerator[str, None]:
+        if id:
+            self._refuse(f"stream {name} of {id}")
         yield ""
 
     async def describe(self, id: str) -> Info:

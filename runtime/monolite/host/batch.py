@@ -36,7 +36,9 @@ class Batch:
         "pushes",
         "refusals",
         "replied",
+        "skips",
         "stopped",
+        "streams",
         "successors",
         "taken",
         "touched",
@@ -59,6 +61,8 @@ class Batch:
         self.last_seq = 0
         self.message_ids: set[tuple[str, str]] = set()
         self.landed: list[int] = []
+        self.skips: dict[tuple[int, str], int] = {}
+        self.streams: dict[tuple[RunNo, str, str], list[str]] = {}
         self.unnamed: list[tuple[Message, Reply]] = []
         self.askers: list[tuple[RunNo, str, Reply]] = []
         self.successors: list[tuple[RunNo, RunNo]] = []

@@ -20,7 +20,7 @@ from monolite.core.admission import check_conflict, check_id, receive
 from monolite.core.call import Call
 from monolite.core.duration import Duration
 from monolite.core.entry import Accepted, Run, RunNo
-from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
 from monolite.core.promise import error_message, read_token, value_message
@@ -277,6 +277,24 @@ class Client:
 
     async def view(self, id: str, name: str) -> str | None:
         return await self._read(lambda reader: reader.view(_must(reader, id).no, name))
+
+    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage:
+        def read(reader: Reader) -> StreamPage:
+            run = _must(reader, id)
+            return report.stream_page(run, reader.stream(run.no, name, after, limit), after)
+
+        return await self._read(read)
+
+    async def stream_changes(self, id: str, name: str) -> AsyncGenerator[str, None]:
+        def length(reader: Reader) -> tuple[bool, int]:
+            run = _must(reader, id)
+            return run.ended, reader.stream_length(run.no, name)
+
+        last: tuple[bool, int] | None = None
+        async for now in self._looks(length):
+            if now != last:
+                last = now
+                yield ""
 
     async def result(self, id: str, type_: Any = None) -> str:
         del type_

@@ -23,12 +23,23 @@ from monolite.core.actor import ActorType
 from monolite.core.admission import Admission, admit
 from monolite.core.definition import Workflow
 from monolite.core.entry import Attempt, Entry, Outcome, Run, RunNo
-from monolite.core.machine import Abandon, Detach, Machine, Mark, Operation, Publish, Reply, Tell
+from monolite.core.machine import (
+    Abandon,
+    Append,
+    Detach,
+    Machine,
+    Mark,
+    Operation,
+    Publish,
+    Reply,
+    Tell,
+)
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import ActivityFailed, ActivityTimedOut, Rejected, UnknownWorkflow
 from monolite.host.batch import Batch, Released
 from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.events import (
+    Appended,
     Ask,
     AwaitEnd,
     Done,
@@ -54,6 +65,9 @@ log = logging.getLogger("monolite.engine")
 
 CONFLICTS_MAX = 8
 """How often a turn is repeated because another process took the same id at the same moment."""
+
+STREAM_PREFIX = "stream:"
+"""Tells watchers of a stream from those of a view of the same name; they are told to look."""
 
 CASCADE_MAX = 10_000
 """Consequences between runs of one file in one turn; more wait for the next, so that two runs
@@ -102,6 +116,7 @@ class Engine:
             Done: self._on_done,
             Failed: self._on_failed,
             Returned: self._on_returned,
+            Appended: self._on_appended,
             AwaitEnd: self._on_await_end,
             Watch: self._on_watch,
             Unwatch: self._on_unwatch,
@@ -183,6 +198,8 @@ class Engine:
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
         self._leave_work()
+        if self.batch.streams:
+            self._write_streams()
         if self.batch.unnamed:
             self.inbox.answer_unnamed()
         self.residency.settle(self.now_us)
@@ -217,6 +234,9 @@ class Engine:
             in_flight.pop(token, None)
         for flight in batch.launches:
             in_flight[flight.token] = flight
+        for (token, name), skip in batch.skips.items():
+            if token in in_flight:
+                in_flight[token].skip = {**in_flight[token].skip, name: skip}
         for link in batch.links:
             self.links.setdefault(link.target_no, []).append(link)
         for no in batch.writes.unlinked:
@@ -239,6 +259,9 @@ class Engine:
             self._watchers.setdefault((no, name), []).append(sink)
         for no, name, text in batch.writes.views:
             batch.pushes += [(sink, text) for sink in self._watchers.get((no, name), ())]
+        for no, name in {(no, name) for no, name, _ in batch.streams}:
+            sinks = self._watchers.get((no, STREAM_PREFIX + name), ())
+            batch.pushes += [(sink, "") for sink in sinks]
         for end in batch.writes.ends:
             self._tell_ended(end)
         for ask in batch.asks:
@@ -375,6 +398,32 @@ class Engine:
         resident.machine.operations[flight.key].flight = None
         resident.retrying[flight.key] = Retrying(flight.number + 1, due_us, failures)
         self.residency.touch(resident)
+
+    def append(self, no: RunNo, name: str, source: str, items: list[str]) -> None:
+        """Append to a stream; what one turn appends from one source becomes one row."""
+        self.batch.streams.setdefault((no, name, source), []).extend(items)
+
+    def _on_appended(self, event: Appended) -> None:
+        flight = self.flights.by_token.get(event.token)
+        if flight is None:
+            return
+        source, place = flight.key, (event.token, event.name)
+        skip = self.batch.skips.get(place, flight.skip.get(event.name))
+        if skip is None:
+            skip = self.store.stream_source(flight.run_no, event.name, source)
+        self.batch.skips[place] = max(0, skip - len(event.items))
+        if fresh := event.items[skip:]:
+            self.append(flight.run_no, event.name, source, fresh)
+
+    def _write_streams(self) -> None:
+        lengths: dict[tuple[RunNo, str], int] = {}
+        for (no, name, source), items in self.batch.streams.items():
+            length = lengths.get((no, name))
+            if length is None:
+                length = self.store.stream_length(no, name)
+            lengths[no, name] = length + len(items)
+            row = (no, name, length + 1, len(items), source, f"[{','.join(items)}]")
+            self.batch.writes.streams.append(row)
 
     def _on_returned(self, event: Returned) -> None:
         flight = self.flights.by_token.get(event.token)
@@ -561,6 +610,8 @@ class Engine:
                 self.operations.abandon(resident, command.operation)
             elif isinstance(command, Reply):
                 self.inbox.reply(resident.run, command.message_id, command.value, command.error)
+            elif isinstance(command, Append):
+                self.append(resident.run.no, command.name, "", [command.value])
             elif isinstance(command, TurnDone):
                 self.inbox.turn_done(resident, command)
             elif isinstance(command, Tell):

@@ -76,6 +76,14 @@ class Returned(msgspec.Struct):
     token: int
 
 
+class Appended(msgspec.Struct):
+    """An activity's attempt appended items (JSON) to a stream of its run."""
+
+    token: int
+    name: str
+    items: list[str]
+
+
 class AwaitEnd(msgspec.Struct):
     """Answer with the run's row once it has ended."""
 
@@ -105,4 +113,4 @@ class Ask(msgspec.Struct):
     reply: Reply
 
 
-Event = Spawn | Post | Done | Failed | Returned | AwaitEnd | Watch | Unwatch | Ask
+Event = Spawn | Post | Done | Failed | Returned | Appended | AwaitEnd | Watch | Unwatch | Ask

@@ -31,6 +31,8 @@ class Flight(msgspec.Struct, eq=False):
     since_us: int
     runtime: Any = None
     stopped: bool = False
+    skip: dict[str, int] = {}
+    """Per stream, how many of the items it appends are in the file from attempts before."""
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.entry import Attempt, Entry, Run
-from monolite.core.handle import HistoryEntry, Info
+from monolite.core.handle import HistoryEntry, Info, StreamPage
 from monolite.errors import PayloadInvalid
 from monolite.host.resident import Words
 from monolite.store.protocol import Message, Reader
@@ -59,6 +59,17 @@ def summary(error: str | None) -> str | None:
     except PayloadInvalid:
         return error
     return found.summary()
+
+
+def stream_page(run: Run, rows: list[tuple[int, str]], after: int) -> StreamPage:
+    """Return a stream's rows as items with their positions."""
+    items = [
+        (first + i, bytes(raw).decode())
+        for first, text in rows
+        for i, raw in enumerate(msgspec.json.decode(text, type=list[msgspec.Raw]))
+        if first + i > after
+    ]
+    return StreamPage(items, run.ended)
 
 
 def history(run: Run, reader: Reader) -> list[HistoryEntry]:

@@ -24,7 +24,7 @@ from monolite.core.admission import check_conflict, check_id
 from monolite.core.call import Call
 from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
-from monolite.core.handle import Handle, HistoryEntry, Info
+from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
 from monolite.core.loop import pin_cancel_scopes
 from monolite.core.payload import encode
@@ -37,8 +37,8 @@ from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
 from monolite.host.doorbell import Bell, engine_bell
 from monolite.host.ending import answer_text, result_text, unknown
-from monolite.host.engine import Engine
-from monolite.host.events import Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Watch
+from monolite.host.engine import STREAM_PREFIX, Engine
+from monolite.host.events import Appended, Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Watch
 from monolite.host.registry import Registry
 from monolite.host.resident import Words
 from monolite.host.supervisor import Supervisor
@@ -445,9 +445,13 @@ class Runtime:
         value: str | None = await self._ask(lambda reply: Ask(question, reply))
         return value
 
-    async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
+    async def watch(
+        self, id: str, name: str, *, at_once: bool = False
+    ) -> AsyncGenerator[str, None]:
         feed = Feed()
         await self._ask(lambda reply: Watch(id, name, feed, reply))
+        if at_once:  # something may have come before the watch began
+            feed.push("")
         try:
             async with contextlib.aclosing(feed.values()) as values:
                 async for text in values:
@@ -455,6 +459,26 @@ class Runtime:
         finally:
             if not self._closing:
                 self._post(Unwatch(feed))
+
+    def append(self, flight: Any, name: str, text: str) -> None:
+        """Take an item that an activity appends, from its thread or the event loop."""
+        self._post(Appended(flight.token, name, [text]))
+
+    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage:
+        def question(engine: Engine) -> StreamPage:
+            run = engine.store.run_by_id(id)
+            if run is None:
+                raise unknown(id)
+            rows = engine.store.stream(run.no, name, after, limit)
+            return report.stream_page(run, rows, after)
+
+        page: StreamPage = await self._ask(lambda reply: Ask(question, reply))
+        return page
+
+    async def stream_changes(self, id: str, name: str) -> AsyncGenerator[str, None]:
+        async with contextlib.aclosing(self.watch(id, STREAM_PREFIX + name, at_once=True)) as rings:
+            async for ring in rings:
+                yield ring
 
     async def describe(self, id: str) -> Info:
         """Return what is known of the run with this id; raise UnknownWorkflow if there is none."""

@@ -37,6 +37,7 @@ class MemoryStore:
         self._inbox: dict[RunNo, list[int]] = {}
         self._once: set[tuple[RunNo, str]] = set()
         self._answers: dict[tuple[RunNo, str], tuple[str | None, str | None]] = {}
+        self._streams: dict[tuple[RunNo, str], list[tuple[int, int, str, str]]] = {}
         self._states: dict[RunNo, State] = {}
         self._attempts: dict[RunNo, dict[tuple[str, int], Attempt]] = {}
         self._views: dict[tuple[RunNo, str], str] = {}
@@ -115,6 +116,8 @@ class MemoryStore:
                 if self._messages[seq].n is None:
                     self._messages[seq].n, self._messages[seq].at_us = n, at_us
             self._answer_and_move(writes)
+            for no, name, first, count, source, items in writes.streams:
+                self._streams.setdefault((no, name), []).append((first, count, source, items))
             for no, version, state, retired_n in writes.states:
                 self._states[no] = State(version, state, retired_n)
             for retired_n, no in writes.retired:
@@ -187,6 +190,8 @@ class MemoryStore:
                 if no == old_no:
                     del self._views[no, name]
                     self._views[new_no, name] = value
+            for no, name in [key for key in self._streams if key[0] == old_no]:
+                self._streams[new_no, name] = self._streams.pop((no, name))
             self._links = {
                 msgspec.structs.replace(x, target_no=new_no) if x.target_no == old_no else x: None
                 for x in self._links
@@ -270,6 +275,21 @@ class MemoryStore:
         with self._lock:
             waiting = [m for m in self._of(no) if m.n is None and (m.due_us or 0) <= until_us]
             return [msgspec.structs.replace(m) for m in waiting]
+
+    def stream(self, no: RunNo, name: str, after: int, limit: int) -> list[tuple[int, str]]:
+        with self._lock:
+            rows = self._streams.get((no, name), [])
+            return [(f, items) for f, count, _, items in rows if f + count - 1 > after][:limit]
+
+    def stream_length(self, no: RunNo, name: str) -> int:
+        with self._lock:
+            rows = self._streams.get((no, name))
+            return rows[-1][0] + rows[-1][1] - 1 if rows else 0
+
+    def stream_source(self, no: RunNo, name: str, source: str) -> int:
+        with self._lock:
+            rows = self._streams.get((no, name), [])
+            return sum(count for _, count, found, _ in rows if found == source)
 
     def state(self, no: RunNo) -> State | None:
         with self._lock:

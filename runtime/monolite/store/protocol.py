@@ -97,6 +97,7 @@ class Writes:
         "retired",
         "runs",
         "states",
+        "streams",
         "taken",
         "unlinked",
         "versions",
@@ -123,6 +124,8 @@ class Writes:
         """(refusal, run_no, n) of one-way messages whose turn was rolled back."""
         self.forgotten: list[tuple[RunNo, int]] = []
         """(run_no, n): entries below n of turns that ended long ago."""
+        self.streams: list[tuple[RunNo, str, int, int, str, str]] = []
+        """(run_no, name, first, count, source, items) appended to streams."""
         self.versions: list[tuple[int, RunNo]] = []
         """(version, run_no) of runs that go on with another version's code."""
         self.views: list[tuple[RunNo, str, str]] = []
@@ -142,6 +145,7 @@ class Writes:
             or self.replies
             or self.states
             or self.versions
+            or self.streams
             or self.retired
             or self.views
             or self.attempts
@@ -203,6 +207,18 @@ class Reader(Protocol):
         Accepted by this run or one that it continues. Both are None for a signal, and for an
         update that is still open.
         """
+        ...
+
+    def stream(self, no: RunNo, name: str, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return (first position, JSON array of items) of a stream's rows that reach past `after`."""
+        ...
+
+    def stream_length(self, no: RunNo, name: str) -> int:
+        """Return how many items a stream has."""
+        ...
+
+    def stream_source(self, no: RunNo, name: str, source: str) -> int:
+        """Return how many of a stream's items one operation has appended."""
         ...
 
     def state(self, no: RunNo) -> State | None:

@@ -72,6 +72,20 @@ class SqliteReader:
         rows = self._con.execute(self._sql["undelivered"], (no, until_us))
         return [Message(*row) for row in rows]
 
+    def stream(self, no: RunNo, name: str, after: int, limit: int) -> list[tuple[int, str]]:
+        rows = self._con.execute(self._sql["stream"], (no, name, after, limit))
+        return [(int(str(first)), str(items)) for first, items in rows]
+
+    def stream_length(self, no: RunNo, name: str) -> int:
+        return self._count("stream_length", (no, name))
+
+    def stream_source(self, no: RunNo, name: str, source: str) -> int:
+        return self._count("stream_source", (no, name, source))
+
+    def _count(self, statement: str, bindings: tuple[Any, ...]) -> int:
+        row = self._con.execute(self._sql[statement], bindings).fetchone()
+        return 0 if row is None else int(str(row[0]))
+
     def state(self, no: RunNo) -> State | None:
         row = self._con.execute(self._sql["state"], (no,)).fetchone()
         return None if row is None else State(*row)

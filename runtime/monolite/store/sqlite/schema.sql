@@ -121,6 +121,18 @@ CREATE TABLE monolite_views (
     PRIMARY KEY (run_no, name)
 ) STRICT, WITHOUT ROWID;
 
+-- Streams: `items` is a JSON array, the first of them at position `first` (from 1). `source` is
+-- the operation whose activity appended them, '' for the run's own code.
+CREATE TABLE monolite_streams (
+    run_no  INTEGER NOT NULL,
+    name    TEXT    NOT NULL,
+    first   INTEGER NOT NULL,
+    count   INTEGER NOT NULL,
+    source  TEXT    NOT NULL,
+    items   TEXT    NOT NULL,
+    PRIMARY KEY (run_no, name, first)
+) STRICT, WITHOUT ROWID;
+
 -- Runs that wait for the end of a run which is not their child.
 CREATE TABLE monolite_links (
     target_no  INTEGER NOT NULL,

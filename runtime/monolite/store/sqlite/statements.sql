@@ -45,6 +45,12 @@ UPDATE monolite_views SET run_no = ? WHERE run_no = ?
 -- move_links: who waits for the end of a continued run
 UPDATE monolite_links SET target_no = ? WHERE target_no = ?
 
+-- append_items: what one commit appends to a stream
+INSERT INTO monolite_streams (run_no, name, first, count, source, items) VALUES (?, ?, ?, ?, ?, ?)
+
+-- move_streams: what a continued run has put out
+UPDATE monolite_streams SET run_no = ? WHERE run_no = ?
+
 -- put_state: an actor's state after a turn
 INSERT INTO monolite_states (run_no, version, state, retired_n) VALUES (?, ?, ?, ?)
 ON CONFLICT (run_no) DO UPDATE SET version = excluded.version, state = excluded.state,
@@ -156,6 +162,17 @@ WHERE message_id = :message_id AND run_no IN (
         SELECT max(generation) FROM monolite_runs
         WHERE id = :id AND generation < :generation AND status <> 'continued'), 0))
 LIMIT 1
+
+-- stream_length: how many items a stream has
+SELECT coalesce((SELECT first + count - 1 FROM monolite_streams
+                 WHERE run_no = ? AND name = ? ORDER BY first DESC LIMIT 1), 0)
+
+-- stream_source: how many of a stream's items one operation has appended
+SELECT coalesce(sum(count), 0) FROM monolite_streams WHERE run_no = ? AND name = ? AND source = ?
+
+-- stream: a stream's items behind a position
+SELECT first, items FROM monolite_streams
+WHERE run_no = ? AND name = ? AND first + count - 1 > ? ORDER BY first LIMIT ?
 
 -- state: an actor's stored state
 SELECT version, state, retired_n FROM monolite_states WHERE run_no = ?

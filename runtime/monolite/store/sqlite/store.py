@@ -185,6 +185,9 @@ class SqliteStore(SqliteReader):
         if writes.continued:
             many(sql["move_views"], writes.continued)
             many(sql["move_links"], writes.continued)
+            many(sql["move_streams"], writes.continued)
+        if writes.streams:
+            many(sql["append_items"], writes.streams)
         if writes.versions:
             many(sql["put_version"], writes.versions)
         if writes.states:
