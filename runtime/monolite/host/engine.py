@@ -77,8 +77,16 @@ that answer each other for ever still let the file be committed."""
 class Engine:
     """Owns a store, the live runs and the attempts in flight."""
 
-    def __init__(self, store: Store, registry: Registry, *, max_live: int = 10_000) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        max_live: int = 10_000,
+        history_warning: int = 10_000,
+    ) -> None:
         self.store = store
+        self.history_warning = history_warning
         self.registry = registry
         self.flights = Flights()
         self.running: str | None = None
@@ -585,6 +593,13 @@ class Engine:
     ) -> None:
         """Write an entry and deliver it."""
         n, at_us = resident.machine.next_n, self.now_us
+        if n == self.history_warning and not isinstance(resident.machine, ActorMachine):
+            log.warning(
+                "the journal of %r has %s entries, all replayed whenever it comes back; "
+                "end it now and then with `raise ContinueAsNew(...)`",
+                resident.run.id,
+                f"{n:,}",
+            )
         self.batch.writes.journal.append((resident.run.no, n, at_us, kind, key, args, value, error))
         self.feed(resident, Entry(n, at_us, kind, key, args, value, error))
 

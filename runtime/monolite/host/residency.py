@@ -40,6 +40,12 @@ WAKES_MAX = 200
 SETTLES_MAX = 500
 """Rows written for quiet runs in one turn, for the same reason."""
 
+REPLAY_PAGE = 1_000
+"""Journal entries in memory at a time while a run is replayed."""
+
+IDLE_US = 60_000_000
+"""A run that has waited for so long leaves memory; its journal brings it back."""
+
 NO_MAX = 2**62
 
 
@@ -52,6 +58,7 @@ class Residency:
         self.live: dict[RunNo, Resident] = {}
         self._ids: dict[str, Resident] = {}
         self._unsettled: deque[tuple[int, Resident]] = deque()
+        self._idle: deque[tuple[int, Resident]] = deque()
         self._alarms: list[tuple[int, RunNo]] = []
         self._revive: list[RunNo] = []
         self._parked: set[RunNo] = set()
@@ -111,12 +118,9 @@ class Residency:
         machine.replaying = True
         engine.entering(run.id)
         try:
-            entries = engine.store.entries(run.no, machine.next_n)
-            machine.patches = {x.key for x in entries if x.kind == e.PATCH}
+            machine.patches = set(engine.store.patches(run.no))
             machine.start(run.started_us or run.created_us)
-            for entry in entries:
-                machine.deliver(entry)
-            machine.check_replayed(len(entries))
+            self._feed_journal(machine)
         except Diverged as error:
             machine.unload()
             log.warning("%s is parked as diverged: %s", run.id, error)
@@ -141,6 +145,15 @@ class Residency:
         engine.absorb(resident)
         self._deliver_waiting(resident)
         return resident
+
+    def _feed_journal(self, machine: Machine) -> None:
+        """Deliver a run's recorded entries, a page of them in memory at a time."""
+        while True:
+            page = self._engine.store.entries(machine.run.no, machine.next_n, REPLAY_PAGE)
+            for entry in page:
+                machine.deliver(entry)
+            if len(page) < REPLAY_PAGE:
+                return
 
     def _machine(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Machine:
         if not isinstance(definition, ActorType):
@@ -264,6 +277,8 @@ class Residency:
         """Write the rows of runs that have gone quiet, and choose who leaves memory."""
         if self._unsettled:
             self._settle_quiet(now_us)
+        if self._idle:
+            self._dismiss_idle(now_us)
         if len(self.live) > self._max_live:
             # A tenth more than must be, so that the choice is not made again in every turn.
             keep = self._max_live - self._max_live // 10
@@ -315,6 +330,17 @@ class Residency:
             self._engine.batch.touched[run.no] = resident
         if words.wake_at_us:
             self.expect(words.wake_at_us)
+        self._idle.append((resident.touched_us, resident))
+
+    def _dismiss_idle(self, now_us: int) -> None:
+        """Let runs leave memory that have been quiet for long, with all their row needs written."""
+        batch = self._engine.batch
+        while self._idle and self._idle[0][0] + IDLE_US <= now_us:
+            since_us, resident = self._idle.popleft()
+            here = self.live.get(resident.run.no) is resident and not resident.run.ended
+            moved = resident.touched_us > since_us or resident.run.no in batch.touched
+            if here and not moved and not resident.flights():
+                batch.evicted.append(resident)
 
     def _choose_leavers(self, surplus: int, now_us: int) -> None:
         batch = self._engine.batch

@@ -71,7 +71,8 @@ class Runtime:
     `path` is a file (created if missing) or ":memory:". `actors` are the workflows, or modules
     that hold them, whose code this process has. `durability` is "full" (a commit survives a
     power cut) or "normal" (only a crash of the process). `max_live` bounds the runs in memory;
-    others wait in the file. `takeover=True` takes the file from an owner that is stuck.
+    others wait in the file, and so does whatever has waited for a minute. A journal that reaches
+    `history_warning` entries is named in the log. `takeover=True` takes the file from an owner that is stuck.
 
     Entering recovers what the file holds and resumes it; raises FileOwned, FileForeign,
     FileTooNew or FileDamaged, and then has changed nothing. Leaving lets running activities
@@ -87,6 +88,7 @@ class Runtime:
         max_live: int = 10_000,
         shutdown_grace: Duration = SHUTDOWN_GRACE_S,
         takeover: bool = False,
+        history_warning: int = 10_000,
         clock: Clock | None = None,
     ) -> None:
         if durability not in SYNCHRONOUS:
@@ -102,6 +104,7 @@ class Runtime:
         self._max_live = max_live
         self._grace_s = seconds(shutdown_grace, name="shutdown_grace")
         self._takeover = takeover
+        self._history_warning = history_warning
         self._clock = clock or SystemClock()
         self._bridge: Bridge | None = None
         self._thread: EngineThread | None = None
@@ -140,7 +143,12 @@ class Runtime:
         def open_engine() -> Engine:
             store = self._open_store()
             try:
-                return Engine(store, self._registry, max_live=self._max_live)
+                return Engine(
+                    store,
+                    self._registry,
+                    max_live=self._max_live,
+                    history_warning=self._history_warning,
+                )
             except BaseException:
                 store.close()
                 raise

@@ -257,7 +257,11 @@ class MemoryStore:
                 counts[run.status] = counts.get(run.status, 0) + 1
             return counts
 
-    def entries(self, no: RunNo, from_n: int = 0) -> list[Entry]:
+    def patches(self, no: RunNo) -> list[str]:
+        with self._lock:
+            return [x.key for x in self._entries.get(no, {}).values() if x.kind == e.PATCH]
+
+    def entries(self, no: RunNo, from_n: int = 0, limit: int = -1) -> list[Entry]:
         with self._lock:
             found = [x for x in self._entries.get(no, {}).values() if x.n >= from_n]
             found += [
@@ -265,7 +269,8 @@ class MemoryStore:
                 for m in self._of(no)
                 if m.n is not None and m.n >= from_n
             ]
-            return sorted(found, key=lambda x: x.n)
+            found.sort(key=lambda x: x.n)
+            return found if limit < 0 else found[:limit]
 
     def attempts(self, no: RunNo) -> list[Attempt]:
         with self._lock:

@@ -189,8 +189,15 @@ class Reader(Protocol):
         """Return how many runs there are of each status."""
         ...
 
-    def entries(self, no: RunNo, from_n: int = 0) -> list[Entry]:
-        """Return a run's journal from `from_n`: its entries and delivered messages, in order."""
+    def entries(self, no: RunNo, from_n: int = 0, limit: int = -1) -> list[Entry]:
+        """Return a run's journal from `from_n`: its entries and delivered messages, in order.
+
+        At most `limit` of them, if it is not negative.
+        """
+        ...
+
+    def patches(self, no: RunNo) -> list[str]:
+        """Return the names that a run's `patched` has recorded."""
         ...
 
     def attempts(self, no: RunNo) -> list[Attempt]:

@@ -17,6 +17,7 @@ from monolite.core.entry import TERMINATE, Run, RunNo
 from monolite.errors import FileForeign, StorageFull, UnknownWorkflow
 from monolite.store.protocol import Message
 from monolite.store.sqlite import connection
+from monolite.store.sqlite.blobs import light
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import statements
 from monolite.store.sqlite.store import SYNCHRONOUS, make_schema, message_row, run_row
@@ -89,7 +90,8 @@ class SqliteDoor(SqliteReader):
         row = self._con.execute(self._sql["max_run_no"]).fetchone()
         assert row is not None
         run.no = RunNo((int(str(row[0])) | 1) + 2)
-        self._con.execute(self._sql["insert_run"], run_row(run))
+        stored = msgspec.structs.replace(run, args=light(self._con, run.args))
+        self._con.execute(self._sql["insert_run"], run_row(stored))
         return run
 
     def _post(self, run: Run, message: Message) -> bool:
@@ -101,6 +103,7 @@ class SqliteDoor(SqliteReader):
         return not known
 
     def _insert(self, message: Message) -> None:
+        message = msgspec.structs.replace(message, value=light(self._con, message.value))
         self._con.execute(self._sql["insert_message"], message_row(message))
 
     def _transaction(self) -> _Transaction:

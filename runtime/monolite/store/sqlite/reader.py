@@ -11,6 +11,7 @@ import msgspec
 from monolite.core.entry import FOREVER_US, Attempt, Entry, Run, RunNo
 from monolite.store.protocol import Message, RunFilter, State
 from monolite.store.sqlite import connection
+from monolite.store.sqlite.blobs import REFERENCE, whole
 from monolite.store.sqlite.statements import statements
 
 NO_MAX = 2**62
@@ -56,21 +57,41 @@ class SqliteReader:
             "attributes": msgspec.json.encode(where.attributes or {}, order="sorted").decode(),
             "limit": where.limit,
         }
-        return [Run(*row) for row in self._con.execute(self._sql["runs"], bindings)]
+        return [self._run(row) for row in self._con.execute(self._sql["runs"], bindings)]
 
     def counts(self) -> dict[str, int]:
         return {str(s): int(str(n)) for s, n in self._con.execute(self._sql["counts"])}
 
-    def entries(self, no: RunNo, from_n: int = 0) -> list[Entry]:
-        where = {"no": no, "from_n": from_n}
-        return [Entry(*row) for row in self._con.execute(self._sql["entries"], where)]
+    def patches(self, no: RunNo) -> list[str]:
+        return [str(key) for (key,) in self._con.execute(self._sql["patches"], (no,))]
+
+    def entries(self, no: RunNo, from_n: int = 0, limit: int = -1) -> list[Entry]:
+        where = {"no": no, "from_n": from_n, "limit": limit}
+        return [self._entry(row) for row in self._con.execute(self._sql["entries"], where)]
+
+    def _entry(self, row: tuple[Any, ...]) -> Entry:
+        value = row[5]
+        if value is not None and value.startswith(REFERENCE):
+            row = (*row[:5], whole(self._con, value), row[6])
+        return Entry(*row)
+
+    def _message(self, row: tuple[Any, ...]) -> Message:
+        if row[3].startswith(REFERENCE):
+            row = (*row[:3], whole(self._con, row[3]), *row[4:])
+        return Message(*row)
+
+    def _run(self, row: tuple[Any, ...]) -> Run:
+        run = Run(*row)
+        run.args = whole(self._con, run.args) or "[]"
+        run.value = whole(self._con, run.value)
+        return run
 
     def attempts(self, no: RunNo) -> list[Attempt]:
         return [Attempt(*row) for row in self._con.execute(self._sql["attempts"], (no,))]
 
     def undelivered(self, no: RunNo, until_us: int = FOREVER_US) -> list[Message]:
         rows = self._con.execute(self._sql["undelivered"], (no, until_us))
-        return [Message(*row) for row in rows]
+        return [self._message(row) for row in rows]
 
     def stream(self, no: RunNo, name: str, after: int, limit: int) -> list[tuple[int, str]]:
         rows = self._con.execute(self._sql["stream"], (no, name, after, limit))
@@ -97,7 +118,7 @@ class SqliteReader:
             line = {"id": run.id, "generation": run.generation, "message_id": message_id}
             found = self._con.execute(self._sql["answer_of_line"], line)
         row = found.fetchone()
-        return None if row is None else (row[0], row[1])
+        return None if row is None else (whole(self._con, row[0]), row[1])
 
     def view(self, no: RunNo, name: str) -> str | None:
         row = self._con.execute(self._sql["view"], (no, name)).fetchone()
@@ -105,4 +126,4 @@ class SqliteReader:
 
     def _one_run(self, statement: str, bindings: tuple[Any, ...]) -> Run | None:
         row = self._con.execute(self._sql[statement], bindings).fetchone()
-        return None if row is None else Run(*row)
+        return None if row is None else self._run(row)

@@ -100,6 +100,12 @@ CREATE TABLE monolite_states (
     retired_n  INTEGER NOT NULL
 ) STRICT;
 
+-- Values above 64 KiB, by their hash; the rows that hold them say "blob:<hash>" instead.
+CREATE TABLE monolite_blobs (
+    hash   TEXT PRIMARY KEY,
+    value  TEXT NOT NULL
+) STRICT;
+
 -- Attempts worth a row: failed, interrupted, long, or to run at most once.
 CREATE TABLE monolite_attempts (
     run_no  INTEGER NOT NULL,

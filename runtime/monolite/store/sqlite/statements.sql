@@ -62,6 +62,9 @@ UPDATE monolite_states SET retired_n = ? WHERE run_no = ?
 -- forget_entries: entries of turns that ended long ago
 DELETE FROM monolite_journal WHERE run_no = ? AND n < ?
 
+-- put_blob: a large value, once
+INSERT INTO monolite_blobs (hash, value) VALUES (?, ?) ON CONFLICT DO NOTHING
+
 -- put_view: the new value of a view
 INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
 ON CONFLICT (run_no, name) DO UPDATE SET value = excluded.value
@@ -131,7 +134,7 @@ SELECT n, at_us, kind, key, args, value, error FROM monolite_journal WHERE run_n
 UNION ALL
 SELECT n, at_us, kind, channel, message_id, value, NULL FROM monolite_inbox
 WHERE run_no = :no AND n >= :from_n
-ORDER BY 1
+ORDER BY 1 LIMIT :limit
 
 -- attempts: what is known of a run's attempts
 SELECT run_no, key, number, state, at_us, due_us, error FROM monolite_attempts
@@ -176,6 +179,12 @@ WHERE run_no = ? AND name = ? AND first + count - 1 > ? ORDER BY first LIMIT ?
 
 -- state: an actor's stored state
 SELECT version, state, retired_n FROM monolite_states WHERE run_no = ?
+
+-- blob: a large value
+SELECT value FROM monolite_blobs WHERE hash = ?
+
+-- patches: the marks of a run's `patched`
+SELECT key FROM monolite_journal WHERE run_no = ? AND kind = 'patch'
 
 -- view: the value of a view
 SELECT value FROM monolite_views WHERE run_no = ? AND name = ?

@@ -16,6 +16,7 @@ from monolite.errors import CommitUnknown, Fenced, StorageFull
 from monolite.store.protocol import Conflict, Link, Message, Writes
 from monolite.store.sqlite import connection, log
 from monolite.store.sqlite.application import guarded
+from monolite.store.sqlite.blobs import BLOB_CHARS_MIN, light
 from monolite.store.sqlite.owner import Owner, OwnerLock, this_process
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import schema, statements
@@ -169,6 +170,7 @@ class SqliteStore(SqliteReader):
 
     def _write(self, writes: Writes) -> None:
         many: Callable[[str, Any], Any] = self._con.executemany
+        self._lighten(writes)
         sql = self._sql
         if writes.runs:
             many(sql["insert_run"], map(run_row, writes.runs))
@@ -229,6 +231,28 @@ class SqliteStore(SqliteReader):
                 [(x.status, x.value, x.error, x.ended_us, x.ended_us, x.no) for x in writes.ends],
             )
 
+    def _lighten(self, writes: Writes) -> None:
+        """Put large values aside, leaving references in their rows."""
+        con = self._con
+        for i, row in enumerate(writes.journal):
+            value = row[6]
+            if value is not None and len(value) > BLOB_CHARS_MIN:
+                writes.journal[i] = (*row[:6], light(con, value), row[7])
+        for i, message in enumerate(writes.messages):
+            if max(len(message.value), len(message.answer or "")) > BLOB_CHARS_MIN:
+                value, answer = light(con, message.value), light(con, message.answer)
+                changed = msgspec.structs.replace(message, value=value, answer=answer)
+                writes.messages[i] = changed
+        for i, run in enumerate(writes.runs):
+            if len(run.args) > BLOB_CHARS_MIN:
+                writes.runs[i] = msgspec.structs.replace(run, args=light(con, run.args))
+        for i, end in enumerate(writes.ends):
+            if end.value is not None and len(end.value) > BLOB_CHARS_MIN:
+                writes.ends[i] = msgspec.structs.replace(end, value=light(con, end.value))
+        for i, (answer, refusal, no, message_id) in enumerate(writes.replies):
+            if answer is not None and len(answer) > BLOB_CHARS_MIN:
+                writes.replies[i] = (light(con, answer), refusal, no, message_id)
+
     def checkpoint(self) -> None:
         # PASSIVE: never waits. The others would block on Litestream's long read transaction.
         _, done = self._con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -253,12 +277,13 @@ class SqliteStore(SqliteReader):
 
     def messages_after(self, seq: int, limit: int) -> list[Message]:
         return [
-            Message(*row) for row in self._con.execute(self._sql["messages_after"], (seq, limit))
+            self._message(row)
+            for row in self._con.execute(self._sql["messages_after"], (seq, limit))
         ]
 
     def messages_due(self, until_us: int, limit: int) -> list[Message]:
         rows = self._con.execute(self._sql["messages_due"], (until_us, limit))
-        return [Message(*row) for row in rows]
+        return [self._message(row) for row in rows]
 
     def next_message_due_us(self) -> int | None:
         row = self._con.execute(self._sql["next_message_due"]).fetchone()
