@@ -70,8 +70,8 @@ STREAM_PREFIX = "stream:"
 """Tells watchers of a stream from those of a view of the same name; they are told to look."""
 
 CASCADE_MAX = 10_000
-"""Consequences between runs of one file in one turn; more wait for the next, so that two runs
-that answer each other for ever still let the file be committed."""
+"""Consequences of one event in one turn; more wait for the next, so that two runs that answer
+each other for ever still let the file be committed. Chains that end are never cut."""
 
 
 class Engine:
@@ -104,7 +104,7 @@ class Engine:
         """The actor whose turn has written the application's tables and has not waited since."""
         self.transacted = False
         self.work: deque[partial[None]] = deque()
-        self._worked = 0
+        self._left: deque[partial[None]] = deque()
         self._waiters: dict[RunNo, list[ReplyTo]] = {}
         self._askers: dict[tuple[RunNo, str], list[ReplyTo]] = {}
         self._watchers: dict[tuple[RunNo, str], list[Sink]] = {}
@@ -179,7 +179,7 @@ class Engine:
     @property
     def next_wake_us(self) -> int | None:
         """When the next turn is needed if no event comes before."""
-        if self.must_look_outside or self.work:
+        if self.must_look_outside or self.work or self._left:
             return 0
         due_us = self.residency.next_wake_us()
         if self.message_due_us is not None:
@@ -191,7 +191,8 @@ class Engine:
         self.must_look_outside = True
 
     def _process(self, events: list[Event]) -> None:
-        self._worked = 0
+        self.work.extend(self._left)
+        self._left.clear()
         self.urgent.clear()
         self.transacted = False
         self.residency.revive()
@@ -213,16 +214,19 @@ class Engine:
         self.residency.settle(self.now_us)
 
     def run_work(self) -> None:
-        """Carry out what runs asked of each other, up to the bound of one turn."""
+        """Carry out what runs asked of each other, up to the bound of one event."""
         urgent, work = self.urgent, self.work
-        while urgent or (work and self._worked < CASCADE_MAX):
+        worked = 0
+        while urgent or (work and worked < CASCADE_MAX):
             if urgent:
                 urgent.popleft()()
                 continue
             self.transacting = None
-            self._worked += 1
+            worked += 1
             work.popleft()()
         self.transacting = None
+        self._left.extend(work)
+        work.clear()
 
     def _leave_work(self) -> None:
         """Leave what is over the bound for the next turn.
@@ -230,10 +234,10 @@ class Engine:
         Whatever is left here is found again after a crash, too: a message waits in its inbox,
         and a replayed run takes up the operations that have no answer.
         """
-        left = [w for w in self.work if w.func != self.inbox.deliver_posted]
-        if len(left) < len(self.work):
+        left = [w for w in self._left if w.func != self.inbox.deliver_posted]
+        if len(left) < len(self._left):
             self.must_look_outside = True
-        self.work = deque(left)
+        self._left = deque(left)
 
     def _release(self) -> Released:
         batch = self.batch
