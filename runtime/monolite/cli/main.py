@@ -17,9 +17,15 @@ COMMANDS = {
     "serve": "run the workflows of a file until told to stop",
     "spawn": "start a run",
     "signal": "send a message into a run",
+    "update": "send a request into a run, and wait for its answer",
+    "resolve": "give a promise its value",
+    "reject": "give a promise an error",
     "ls": "list runs, and what each waits for",
     "show": "show what a run did",
     "cancel": "ask a run to stop",
+    "terminate": "end a run at once, without clean-up",
+    "pause": "let a run start nothing new until it is resumed",
+    "resume": "let a paused run go on",
     "doctor": "check a file, and what is in it",
 }
 

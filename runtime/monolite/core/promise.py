@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Generator
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -78,6 +79,11 @@ def read_token(token: str) -> tuple[str, str]:
         msg = f"{token!r:.80} is not a promise's token; use the text of Promise.token as it is"
         raise Misused(msg)
     return id, channel
+
+
+def answer_id(token: str) -> str:
+    """Return the id of the message that answers a promise: one for each token, of any length."""
+    return TOKEN_PREFIX + blake2b(token.encode(), digest_size=16).hexdigest()
 
 
 def value_message(value: Any) -> str:

@@ -23,7 +23,7 @@ from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
-from monolite.core.promise import error_message, read_token, value_message
+from monolite.core.promise import answer_id, error_message, read_token, value_message
 from monolite.errors import FileForeign
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
@@ -143,12 +143,12 @@ class Client:
     async def resolve(self, token: str, value: Any) -> Accepted:
         """Give a promise its value; it is in the file when this returns."""
         id, channel = read_token(token)
-        return await self.signal(id, channel, value_message(value), token)
+        return await self.signal(id, channel, value_message(value), answer_id(token))
 
     async def reject(self, token: str, error: BaseException | str) -> Accepted:
         """Give a promise an error instead, raised where it is awaited."""
         id, channel = read_token(token)
-        return await self.signal(id, channel, error_message(error), token)
+        return await self.signal(id, channel, error_message(error), answer_id(token))
 
     def actor(self, cls: type[A], key: str) -> A:
         """Return a reference to one actor: its handlers make calls to it, through the file."""

@@ -28,7 +28,7 @@ from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
 from monolite.core.loop import pin_cancel_scopes
 from monolite.core.payload import encode
-from monolite.core.promise import error_message, read_token, value_message
+from monolite.core.promise import answer_id, error_message, read_token, value_message
 from monolite.core.spawn import workflow_of
 from monolite.errors import CommitUnknown, Misused, Rejected
 from monolite.host import audit, report
@@ -431,12 +431,12 @@ class Runtime:
     async def resolve(self, token: str, value: Any) -> Accepted:
         """Give a promise its value; durable when this returns. The first answer counts."""
         id, channel = read_token(token)
-        return await self.signal(id, channel, value_message(value), token)
+        return await self.signal(id, channel, value_message(value), answer_id(token))
 
     async def reject(self, token: str, error: BaseException | str) -> Accepted:
         """Give a promise an error instead, raised where it is awaited."""
         id, channel = read_token(token)
-        return await self.signal(id, channel, error_message(error), token)
+        return await self.signal(id, channel, error_message(error), answer_id(token))
 
     async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
         text = encode(reason, "reason")

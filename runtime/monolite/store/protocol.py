@@ -116,10 +116,10 @@ class Writes:
         """(new run_no, n, at_us, old run_no, n) of messages that a continued run leaves over."""
         self.continued: list[tuple[RunNo, RunNo]] = []
         """(new run_no, old run_no): views and links go over."""
-        self.states: list[tuple[RunNo, int, str, int]] = []
-        """(run_no, version, state, retired_n) of actors after a turn."""
-        self.retired: list[tuple[int, RunNo]] = []
-        """(retired_n, run_no) of actors whose turn left their state as it was."""
+        self.states: dict[RunNo, tuple[RunNo, int, str, int]] = {}
+        """(run_no, version, state, retired_n) of actors after their last turn in this batch."""
+        self.retired: dict[RunNo, tuple[int, RunNo]] = {}
+        """(retired_n, run_no) of actors whose turns left their state as it was; none of `states`."""
         self.refused: list[tuple[str, RunNo, int]] = []
         """(refusal, run_no, n) of one-way messages whose turn was rolled back."""
         self.forgotten: list[tuple[RunNo, int]] = []

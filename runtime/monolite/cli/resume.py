@@ -1,0 +1,29 @@
+"""`monolite resume`: let a paused run go on."""
+
+from __future__ import annotations
+
+import argparse
+
+import anyio
+
+from monolite.cli import arguments as given
+from monolite.cli.answer import Answer
+from monolite.cli.verdict import verdict
+from monolite.core.entry import Accepted
+from monolite.host.client import Client
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    given.add_file(parser)
+    given.add_id(parser)
+    given.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> Answer:
+    """Put the request into the run's inbox; it is durable when this returns."""
+    return verdict(anyio.run(_resume, args), args.id)
+
+
+async def _resume(args: argparse.Namespace) -> Accepted:
+    async with Client(args.file) as client:
+        return await client.handle(args.id).resume()
