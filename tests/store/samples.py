@@ -103,7 +103,16 @@ def everything(store: Store, nos: range = range(1, 12)) -> dict[str, Any]:
         "attempts": {no: store.attempts(no) for no in by_no},
         "undelivered": {no: store.undelivered(no) for no in by_no},
         "views": {(no, name): store.view(no, name) for no in by_no for name in "ab"},
-        "once": {(no, id): store.has_message(no, id) for no in by_no for id in "mn"},
+        "answers": {
+            (run.no, id): store.answer(run, id)
+            for run in map(store.run, by_no)
+            if run is not None
+            for id in "mn"
+        },
+        "states": {no: store.state(no) for no in by_no},
+        "streams": {no: store.stream(no, "a", 0, 100) for no in by_no},
+        "patches": {no: store.patches(no) for no in by_no},
+        "delayed": (store.messages_due(2**62, 100), store.next_message_due_us()),
         "newest": {id: store.run_by_id(id) for id in ("run-2", "run-4", "same", "other")},
         "links": sorted(map(repr, store.links())),
         "counts": store.counts(),

@@ -70,7 +70,11 @@ def test_a_statement_sorts_nothing_that_an_index_could(con: apsw.Connection, nam
         ("entries", "monolite_inbox_run"),
         ("undelivered", "monolite_inbox_run"),
         ("messages_after", "monolite_inbox_waiting"),
-        ("has_message", "monolite_inbox_once"),
+        ("answer", "monolite_inbox_once"),
+        ("answer_of_line", "monolite_inbox_once"),
+        ("messages_due", "monolite_inbox_due"),
+        ("next_message_due", "monolite_inbox_due"),
+        ("state", "INTEGER PRIMARY KEY"),
         ("take_message", "INTEGER PRIMARY KEY"),
     ],
 )
