@@ -227,6 +227,28 @@ async def parent_of_named_waits() -> str:
 
 
 @workflow
+async def fails(why: str) -> None:
+    await asyncio.sleep(0)
+    raise ValueError(why)
+
+
+@workflow
+async def tidies_up() -> str:
+    """Ends well even if it is cancelled: must not be given the chance before it has begun."""
+    try:
+        await effect("began")
+    except asyncio.CancelledError:
+        await effect("tidied")
+    return "tidy"
+
+
+@workflow
+async def naps() -> str:
+    await asyncio.sleep(0.001)
+    return "rested"
+
+
+@workflow
 async def sleeps(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return await effect("woke")

@@ -9,7 +9,7 @@ from monolite.core.entry import Run, RunNo
 from monolite.host.events import Ask, Reply, Sink
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident
-from monolite.store.protocol import Link, Writes
+from monolite.store.protocol import Link, Message, Writes
 
 
 class Batch:
@@ -24,7 +24,9 @@ class Batch:
         "answers",
         "asks",
         "created",
+        "early",
         "ended",
+        "ended_unstarted",
         "evicted",
         "landed",
         "last_seq",
@@ -53,6 +55,10 @@ class Batch:
         self.links: list[Link] = []
         self.taken: set[int] = set()
         self.last_seq = 0
+        self.early: dict[RunNo, list[Message]] = {}
+        """Messages to runs that have not begun: one that begins in this turn still gets them."""
+        self.ended_unstarted: set[RunNo] = set()
+        """Runs that ended before they began: they must not begin in this turn."""
         self.message_ids: set[tuple[RunNo, str]] = set()
         self.landed: list[int] = []
         self.waiters: list[tuple[RunNo, Reply]] = []

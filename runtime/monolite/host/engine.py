@@ -80,6 +80,8 @@ class Engine:
         self._next_no = (store.max_run_no() // 2 + 1) * 2
         self.last_seq = 0
         self.must_look_outside = True
+        self.leaving = False
+        """Whether the host takes no more attempts: then those that are due are left unbegun."""
         for link in store.links():
             self.links.setdefault(link.target_no, []).append(link)
         self._on: dict[type, Callable[[Any], None]] = {
@@ -129,8 +131,14 @@ class Engine:
         self.residency.unload()
         self.store.close()
 
+    def leave(self) -> None:
+        """Begin no more attempts, from the next turn on."""
+        self.leaving = True
+
     def rest(self, now_us: int) -> None:
         """Write down what every run waits for, before the engine stops."""
+        if self.work:
+            return  # what is left over wants a look at start-up, as the rows still say
         self.batch = Batch()
         self.now_us = now_us
         self.residency.settle_all(now_us)

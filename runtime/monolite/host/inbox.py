@@ -96,6 +96,7 @@ class Inbox:
         message = Message(run.no, kind, channel, value, self._engine.now_us, message_id)
         self._engine.batch.writes.messages.append(message)
         if run.status == e.QUEUED:
+            self._engine.batch.early.setdefault(run.no, []).append(message)
             self._end_unstarted(run, kind, value)
         else:
             self._engine.work.append(partial(self.deliver_posted, run, message))
@@ -116,6 +117,7 @@ class Inbox:
         status = e.CANCELLED if kind == e.CANCEL else e.TERMINATED
         error = failure.encode(ended_by(status.capitalize(), run.id, value))
         run.status, run.ended_us = status, self._engine.now_us
+        self._engine.batch.ended_unstarted.add(run.no)
         end = End(run.no, status, None, error, self._engine.now_us)
         self._engine.batch.writes.ends.append(end)
         self._engine.tell_waiting(run, end.value, error)

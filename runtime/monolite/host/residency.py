@@ -78,7 +78,7 @@ class Residency:
         resident = self.live.get(no)
         if resident is not None:
             return resident
-        if no in self._parked:
+        if no in self._parked or no in self._engine.batch.ended_unstarted:
             return None
         run = self._engine.store.run(no)
         if run is None or run.ended:
@@ -100,6 +100,8 @@ class Residency:
         self._engine.note(run, HOT, started_us=now_us, version=run.version)
         resident = self._engine.begin(run, definition)
         self._deliver_waiting(resident)
+        for message in self._engine.batch.early.get(run.no, ()):
+            self._engine.inbox.deliver_posted(run, message)
         return resident
 
     def _replay(self, run: Run, definition: Workflow[Any, Any]) -> Resident | None:
@@ -114,6 +116,7 @@ class Residency:
                 machine.deliver(entry)
             machine.check_replayed(len(entries))
         except Diverged as error:
+            engine.running = None
             machine.unload()
             log.warning("%s is parked as diverged: %s", run.id, error)
             text = failure.encode(failure.describe(error))

@@ -101,7 +101,7 @@ class Runtime:
         self._bridge: Bridge | None = None
         self._thread: EngineThread | None = None
         self._supervisor: Supervisor | None = None
-        self._pending: set[PendingReply] = set()
+        self._pending: set[PendingReply | Feed] = set()
         self._ended: anyio.Event | None = None
         self._error: BaseException | None = None
         self._closing = False
@@ -122,6 +122,9 @@ class Runtime:
         try:
             await self._open(group)
         except BaseException:
+            # Also when it was cancelled meanwhile: else the thread would go on owning the file.
+            with anyio.CancelScope(shield=True):
+                await self._stop_thread()
             await self._exits.aclose()
             raise
         return self
@@ -151,7 +154,6 @@ class Runtime:
         thread.start()
         await anyio.to_thread.run_sync(thread.opened.wait)
         if thread.open_error is not None:
-            await anyio.to_thread.run_sync(thread.join)
             raise thread.open_error
         group.start_soon(self._cancel_if_engine_fails, group)
 
@@ -171,14 +173,13 @@ class Runtime:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._closing = True
         assert self._supervisor is not None
         assert self._thread is not None
         with anyio.CancelScope(shield=True):
+            await self._leave()
             # An engine that failed hears of no outcome any more: then there is nothing to wait for.
             await self._supervisor.drain(self._grace_s if self._error is None else 0)
-            self._thread.stop()
-            await anyio.to_thread.run_sync(self._thread.join)
+            await self._stop_thread()
             self._refuse_pending()
         if isinstance(error, anyio.get_cancelled_exc_class()):
             # Our own scope has to see it, should it be that one which was cancelled.
@@ -187,6 +188,17 @@ class Runtime:
             await self._exits.aclose()
         if self._error is not None and not _contains(error, self._error):
             raise self._error from None
+
+    async def _leave(self) -> None:
+        """Let the engine begin nothing more; every attempt that it launched is here after that."""
+        with contextlib.suppress(Exception):
+            await self._ask(lambda reply: Ask(Engine.leave, reply))
+        self._closing = True
+
+    async def _stop_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+            await anyio.to_thread.run_sync(self._thread.join)
 
     async def _cancel_if_engine_fails(self, group: Any) -> None:
         """End the program's `async with` when the engine cannot go on."""
@@ -283,8 +295,9 @@ class Runtime:
         later. `attributes` are plain JSON to find it by. Raises UnknownWorkflow if the
         workflow's code is not in `actors`, PayloadInvalid or TypeError for its arguments.
         """
-        spawn = prepare_spawn(call, id or self._new_id(), id_conflict, delay, attributes)
         fresh = id is None
+        named = self._new_id() if id is None else id
+        spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
         await self._ask(lambda reply: Spawn(*spawn, reply, fresh))
         return Handle(spawn[0], self, call.definition.signature.result)
 
@@ -363,11 +376,13 @@ class Runtime:
     async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
         feed = Feed()
         await self._ask(lambda reply: Watch(id, name, feed, reply))
+        self._pending.add(feed)
         try:
             async with contextlib.aclosing(feed.values()) as values:
                 async for text in values:
                     yield text
         finally:
+            self._pending.discard(feed)
             if not self._closing:
                 self._post(Unwatch(feed))
 
@@ -408,6 +423,12 @@ class Feed:
         self._values: deque[str] = deque(maxlen=WATCH_BUFFER_MAX)
         self._changed = anyio.Event()
         self._over = False
+        self._error: BaseException | None = None
+
+    def refuse(self, error: BaseException) -> None:
+        """End the watch with an error: no more values can come."""
+        self._error = error
+        self._changed.set()
 
     def push(self, text: str | None) -> None:
         if text is None:
@@ -422,6 +443,8 @@ class Feed:
                 yield self._values.popleft()
             if self._over:
                 return
+            if self._error is not None:
+                raise self._error
             self._changed = anyio.Event()
             await self._changed.wait()
 

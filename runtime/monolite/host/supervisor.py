@@ -42,9 +42,10 @@ CANCEL_WAIT_S = 2.0
 class Lane:
     """One task that runs attempts."""
 
-    __slots__ = ("cancel", "wake")
+    __slots__ = ("cancel", "over", "wake")
 
     def __init__(self) -> None:
+        self.over = False
         self.cancel: Callable[[], None] = _nothing
         self.wake: PendingReply | None = None
 
@@ -95,6 +96,7 @@ class Supervisor:
         if lane is None:
             flight.stopped = True
         else:
+            lane.over = True  # even if the activity swallows it, the next must not feel it
             lane.cancel()
 
     @property
@@ -147,7 +149,7 @@ class Supervisor:
                 self._roused = False
                 while self._queue:
                     await self._take(lane, self._queue.popleft())
-                    if copy_context() != clean:
+                    if lane.over or copy_context() != clean:
                         return
                 if len(self._idle) >= IDLE_LANES_MAX:
                     return
@@ -166,7 +168,11 @@ class Supervisor:
             return
         token = flight.token
         self._running[token] = lane
-        report = await self._attempt(flight)
+        try:
+            report = await self._attempt(flight)
+        except BaseException:
+            self._running.pop(token, None)
+            raise
         if self._running.pop(token, None) is not None:
             self._report(report)
         if self._closing:
@@ -187,8 +193,13 @@ class Supervisor:
             else:
                 value = await self._run_limited(flight, timeout_s)
             return Done(flight.token, encode(value, call.definition.result_name))
-        except GeneratorExit:
-            raise
+        except GeneratorExit as error:
+            # The activity raised it, or this coroutine is being closed and must not wait again.
+            lane = self._running.get(flight.token)
+            if lane is None:
+                raise
+            lane.over = True
+            return self._failed(flight, error)
         except BaseException as error:
             if flight.token not in self._running or isinstance(error, _trio_cancelled()):
                 raise  # we cancelled it, or the host is going down
@@ -222,9 +233,21 @@ class Supervisor:
         if definition.is_async:
             return await definition.fn(*args, **kwargs)
         # A thread cannot be killed: on a time-out it is left behind, and its token is void.
-        result = await anyio.to_thread.run_sync(
-            lambda: definition.fn(*args, **kwargs),
+        result, error = await anyio.to_thread.run_sync(
+            lambda: _outcome(definition.fn, args, kwargs),
             abandon_on_cancel=True,
             limiter=self._threads,
         )
+        if error is not None:
+            raise error
         return await result if inspect.isawaitable(result) else result
+
+
+def _outcome(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, BaseException | None]:
+    """Run a function in a thread; a GeneratorExit that came back as one would close the lane."""
+    try:
+        return fn(*args, **kwargs), None
+    except BaseException as error:  # noqa: BLE001 - raised again on the event loop
+        return None, error

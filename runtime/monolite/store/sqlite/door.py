@@ -5,6 +5,7 @@ Each call is one WAL transaction on the same file; the engine need not be runnin
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 
 from monolite.core.admission import Admission, admit
 from monolite.core.entry import TERMINATE, Run, RunNo
-from monolite.errors import FileForeign, StorageFull, UnknownWorkflow
+from monolite.errors import CommitUnknown, FileForeign, StorageFull, UnknownWorkflow
 from monolite.store.protocol import Message
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.reader import SqliteReader
@@ -49,6 +50,7 @@ class SqliteDoor(SqliteReader):
                 make_schema(con, now_us)
                 con.execute("COMMIT")
                 connection.check_format(con, path, statements())
+            connection.keep_log(con, False)
         except BaseException:
             con.close()
             raise
@@ -96,7 +98,14 @@ class SqliteDoor(SqliteReader):
 
     def _begin(self) -> None:
         self._deadline_s = time.monotonic() + WAIT_S
-        self._con.execute("BEGIN IMMEDIATE")
+        try:
+            self._con.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError as error:
+            msg = (
+                f"{self._path}: another process has held the write lock for {WAIT_S:g} s; nothing "
+                "was stored: send the request again, with the same id"
+            )
+            raise CommitUnknown(msg) from error
 
     def _wait(self, _tries: int) -> bool:
         time.sleep(random.uniform(0.0002, 0.002))
@@ -114,12 +123,22 @@ class _Transaction:
         return
 
     def __exit__(self, kind: object, error: object, tb: object) -> None:
-        if error is not None:
-            if self._con.in_transaction:
-                self._con.execute("ROLLBACK")
+        if error is None:
+            try:
+                self._con.execute("COMMIT")
+            except apsw.Error as refused:
+                error = refused
+        if error is None:
             return
-        try:
-            self._con.execute("COMMIT")
-        except apsw.FullError as full:
+        if self._con.in_transaction:
+            with contextlib.suppress(apsw.Error):
+                self._con.execute("ROLLBACK")
+        if isinstance(error, apsw.FullError):
             msg = f"the disk of {self._path} is full; free space, then send the request again"
-            raise StorageFull(msg) from full
+            raise StorageFull(msg) from error
+        if isinstance(error, apsw.Error) and not isinstance(error, apsw.ConstraintError):
+            msg = (
+                f"committing to {self._path} failed ({error}); whether it took effect is not "
+                "known: repeat the request with the same id"
+            )
+            raise CommitUnknown(msg) from error

@@ -55,7 +55,9 @@ class SqliteStore(SqliteReader):
             con = connection.open_writer(path, synchronous=SYNCHRONOUS[durability])
             try:
                 log.rewrite(con, path)
+                connection.check_damage(con, path)
                 epoch, file_id = _prepare(con, path, owner, now_us)
+                connection.keep_log(con, False)
                 log.make_room(con, path)
             except BaseException:
                 con.close()
@@ -250,7 +252,6 @@ def _prepare(con: apsw.Connection, path: Path, owner: Owner, now_us: int) -> tup
             if con.in_transaction:
                 con.execute("ROLLBACK")
             raise
-    connection.check_damage(con, path)
     return int(str(epoch)), str(file_row[1])
 
 

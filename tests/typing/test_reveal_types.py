@@ -1,0 +1,3 @@
+"""What mypy and pyright see through every decorator."""
+
+from __future__ import annotations
