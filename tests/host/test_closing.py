@@ -182,17 +182,14 @@ async def test_who_waits_for_an_answer_is_told_to_ask_again(home: Home) -> None:
             await ask()
         told.append(str(caught.value))
 
-    async with anyio.create_task_group() as group:
-        async with home.runtime(waiting) as rt:
-            handle = await rt.spawn(waiting(), id="w")
-            await gate.reached(handle)
-            group.start_soon(wait, handle.result)
-            await anyio.lowlevel.checkpoint()
-            await handle.describe()
-    assert told == [
-        "the runtime was closed before the answer came; open it again and ask again, with the "
-        "same id"
-    ]
+    async with anyio.create_task_group() as group, home.runtime(waiting) as rt:
+        handle = await rt.spawn(waiting(), id="w")
+        await gate.reached(handle)
+        group.start_soon(wait, handle.result)
+        await anyio.lowlevel.checkpoint()
+        await handle.describe()
+    again = "open it again and ask again, with the same id"
+    assert told == [f"the runtime was closed before the answer came; {again}"]
 
 
 @on_both_loops
@@ -209,11 +206,14 @@ async def test_who_watches_a_view_is_told_so_too(home: Home) -> None:
             handle = await rt.spawn(showing())
             looking = anyio.Event()
 
+            async def look_on() -> None:
+                async for value in handle.watch(progress):
+                    seen.append(value)
+                    looking.set()
+
             async def watch() -> None:
                 with pytest.raises(errors.CommitUnknown, match="the runtime was closed"):
-                    async for value in handle.watch(progress):
-                        seen.append(value)
-                        looking.set()
+                    await look_on()
                 seen.append("told")
 
             group.start_soon(watch)
@@ -240,10 +240,13 @@ async def test_the_file_says_what_every_run_waits_for(home: Home) -> None:
 
 @on_both_loops
 async def test_an_exception_of_the_program_comes_out_as_it_is(home: Home) -> None:
-    with pytest.raises(KeyError, match="mine"):
+    async def program() -> None:
         async with home.runtime():
             msg = "mine"
             raise KeyError(msg)
+
+    with pytest.raises(KeyError, match="mine"):
+        await program()
 
 
 @on_both_loops

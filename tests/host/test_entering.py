@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from pathlib import Path
@@ -101,7 +100,7 @@ def test_two_workflows_of_one_name_are_refused() -> None:
     @workflow(name="echo")
     async def other() -> None: ...
 
-    with pytest.raises(errors.Misused, match="two workflows are named 'echo'.*name="):
+    with pytest.raises(errors.Misused, match=r"two workflows are named 'echo'.*name="):
         Runtime(":memory:", actors=[echo, other])
     Runtime(":memory:", actors=[echo, echo, act])
 
@@ -130,7 +129,7 @@ async def test_a_place_that_will_not_do_is_refused_and_left_as_it_was(
 
 
 def _open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")

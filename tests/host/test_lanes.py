@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from monolite import Handle, Runtime, activity, errors, workflow
+from monolite import Handle, Runtime, Workflow, activity, errors, workflow
 from tests.host.homes import Home
 from tests.host.loops import on_both_loops
 
@@ -166,3 +166,73 @@ async def test_an_activity_that_was_given_up_before_it_began_is_not_run(home: Ho
         assert [await run.result() for run in runs] == ["wanted"] * OTHERS
 
     assert ran == []
+
+
+ODD: dict[str, BaseException] = {
+    "error": ValueError("while stopping"),
+    "group": ExceptionGroup("while stopping", [ValueError(), TypeError()]),
+    "exit": SystemExit(3),
+    "interrupt": KeyboardInterrupt(),
+    "generator exit": GeneratorExit(),
+}
+
+
+def endless_then(raised: str, began: anyio.Event) -> Workflow[[], None]:
+    """Return a workflow whose activity raises something of its own when it is cancelled."""
+
+    @activity
+    async def endless() -> None:
+        began.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ODD[raised]
+
+    @workflow
+    async def working() -> None:
+        await endless()
+
+    return working
+
+
+@pytest.mark.parametrize("raised", ODD)
+@on_both_loops
+async def test_what_an_activity_raises_as_it_is_stopped_does_no_harm(
+    home: Home, raised: str
+) -> None:
+    began = anyio.Event()
+    working = endless_then(raised, began)
+
+    @activity
+    async def act() -> str:
+        return "unharmed"
+
+    @workflow
+    async def other() -> str:
+        return await act()
+
+    async with home.runtime(working, other) as rt:
+        run = await rt.spawn(working())
+        await began.wait()
+        await run.cancel()
+        with pytest.raises(errors.Cancelled):
+            await run.result()
+        for _ in range(OTHERS):
+            assert await (await rt.spawn(other())).result() == "unharmed"
+
+
+@pytest.mark.parametrize("raised", ODD)
+@on_both_loops
+async def test_what_an_activity_raises_as_the_runtime_is_left_does_no_harm(
+    home: Home, raised: str
+) -> None:
+    began = anyio.Event()
+    working = endless_then(raised, began)
+
+    async with home.runtime(working, shutdown_grace=0) as rt:
+        run = await rt.spawn(working(), id="w")
+        await began.wait()
+        kinds = [x.kind for x in await run.history()]
+
+    async with home.runtime() as rt:
+        assert [x.kind for x in await rt.handle("w").history()] == kinds

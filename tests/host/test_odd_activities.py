@@ -73,7 +73,7 @@ ODDITIES: dict[str, tuple[Callable[[], Any], str]] = {
         raising(errors.FileOwned("a.db", "process 3")),
         "monolite.errors.FileOwned: a.db is",
     ),
-    "not JSON": (lambda: object(), "monolite.errors.PayloadInvalid: result of odd: cannot be"),
+    "not JSON": (object, "monolite.errors.PayloadInvalid: result of odd: cannot be"),
     "nan": (lambda: float("nan"), "monolite.errors.PayloadInvalid: result of odd: $ is nan"),
     "surrogates": (lambda: "\ud800", "monolite.errors.PayloadInvalid: result of odd: contains"),
     "huge message": (raising(ValueError("x" * 5_000_000)), "ValueError: xxx"),

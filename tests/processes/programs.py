@@ -249,6 +249,18 @@ async def naps() -> str:
 
 
 @workflow
+async def naps_for(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "rested"
+
+
+@workflow
+async def sleeps_on(pillow: str) -> int:
+    await asyncio.sleep(86_400)
+    return len(pillow)
+
+
+@workflow
 async def sleeps(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return await effect("woke")

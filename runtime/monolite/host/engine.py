@@ -122,6 +122,15 @@ class Engine:
                 return self._release()
         raise AssertionError
 
+    def look(self, events: list[Event], now_us: int) -> Released:
+        """Answer events that only read, from what is committed; for when nothing can be."""
+        self.batch = Batch()
+        self.now_us = now_us
+        for event in events:
+            self._on[type(event)](event)
+        assert not self.batch.writes, "what only reads writes nothing"
+        return self._release()
+
     def close(self) -> None:
         """Let go of the runs and of the file.
 

@@ -38,6 +38,7 @@ from monolite.host.events import Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Wat
 from monolite.host.registry import Registry
 from monolite.host.resident import Words
 from monolite.host.supervisor import Supervisor
+from monolite.host.tether import Tether
 from monolite.host.thread import EngineThread
 from monolite.store.memory import MemoryStore
 from monolite.store.protocol import End, Reader, RunFilter, Store
@@ -102,12 +103,11 @@ class Runtime:
         self._thread: EngineThread | None = None
         self._supervisor: Supervisor | None = None
         self._pending: set[PendingReply | Feed] = set()
-        self._ended: anyio.Event | None = None
         self._error: BaseException | None = None
         self._closing = False
         self._id_prefix = secrets.token_hex(8)
         self._made_ids = 0
-        self._exits = contextlib.AsyncExitStack()
+        self._tether = Tether()
 
     # Life.
 
@@ -118,21 +118,20 @@ class Runtime:
         audit.complete()
         guard.install()
         pin_cancel_scopes()
-        group = await self._exits.enter_async_context(_task_group())
+        await self._tether.enter()
         try:
-            await self._open(group)
+            await self._open()
         except BaseException:
             # Also when it was cancelled meanwhile: else the thread would go on owning the file.
             with anyio.CancelScope(shield=True):
                 await self._stop_thread()
-            await self._exits.aclose()
+            await self._tether.leave(None, None, None)
             raise
         return self
 
-    async def _open(self, group: Any) -> None:
-        self._bridge = bridge_here(group)
+    async def _open(self) -> None:
+        self._bridge = bridge_here(self._tether.nursery)
         self._supervisor = Supervisor(self._bridge, self._post, self)
-        self._ended = anyio.Event()
         path = self.path if isinstance(self.path, Path) else None
 
         def open_engine() -> Engine:
@@ -155,7 +154,6 @@ class Runtime:
         await anyio.to_thread.run_sync(thread.opened.wait)
         if thread.open_error is not None:
             raise thread.open_error
-        group.start_soon(self._cancel_if_engine_fails, group)
 
     def _open_store(self) -> Store:
         if not isinstance(self.path, Path):
@@ -175,17 +173,14 @@ class Runtime:
     ) -> None:
         assert self._supervisor is not None
         assert self._thread is not None
+        await self._tether.absorb()
         with anyio.CancelScope(shield=True):
             await self._leave()
             # An engine that failed hears of no outcome any more: then there is nothing to wait for.
             await self._supervisor.drain(self._grace_s if self._error is None else 0)
             await self._stop_thread()
             self._refuse_pending()
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            # Our own scope has to see it, should it be that one which was cancelled.
-            await self._exits.__aexit__(kind, error, tb)
-        else:
-            await self._exits.aclose()
+        await self._tether.leave(kind, error, tb)
         if self._error is not None and not _contains(error, self._error):
             raise self._error from None
 
@@ -200,18 +195,11 @@ class Runtime:
             self._thread.stop()
             await anyio.to_thread.run_sync(self._thread.join)
 
-    async def _cancel_if_engine_fails(self, group: Any) -> None:
-        """End the program's `async with` when the engine cannot go on."""
-        assert self._ended is not None
-        await self._ended.wait()
-        if self._error is not None:
-            group.cancel_scope.cancel()
-
     def _on_ended(self, error: BaseException | None) -> None:
         self._error = error
         self._refuse_pending()
-        assert self._ended is not None
-        self._ended.set()
+        if error is not None and not self._closing:
+            self._tether.cut()
 
     def _refuse_pending(self) -> None:
         reason = self._error or CommitUnknown(
@@ -480,16 +468,6 @@ def _attributes_text(attributes: dict[str, Any]) -> str:
     """Return attributes as JSON whose keys are sorted, so that equal ones are found as text."""
     plain = msgspec.json.decode(encode(attributes, "attributes"))
     return msgspec.json.encode(plain, order="sorted").decode()
-
-
-@contextlib.asynccontextmanager
-async def _task_group() -> AsyncGenerator[Any, None]:
-    """A task group that is cancelled at its end instead of waited for."""
-    async with anyio.create_task_group() as group:
-        try:
-            yield group
-        finally:
-            group.cancel_scope.cancel()
 
 
 def _contains(raised: BaseException | None, error: BaseException) -> bool:

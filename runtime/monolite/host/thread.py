@@ -155,7 +155,7 @@ class EngineThread:
                 released = engine.turn(events, self._clock.now_us())
             except StorageFull as error:
                 full += 1
-                held = self._refuse(events, error)
+                held = self._refuse(engine, events, error)
                 continue
             held, full = [], 0
             if released:
@@ -172,15 +172,13 @@ class EngineThread:
             return events
         return [mailbox.popleft() for _ in range(EVENTS_MAX)]
 
-    def _refuse(self, events: list[Event], error: MonoliteError) -> list[Event]:
-        """Refuse what can be sent again; return what must be kept."""
-        refusals = [
-            (event.reply, error)
-            for event in events
-            if isinstance(event, (Spawn, Post, AwaitEnd, Ask, Watch))
-        ]
+    def _refuse(self, engine: Engine, events: list[Event], error: MonoliteError) -> list[Event]:
+        """Refuse what can be sent again, answer what only reads; return what must be kept."""
+        refusals = [(x.reply, error) for x in events if isinstance(x, (Spawn, Post))]
         self._release(Released([], [], [], list(refusals), [], changed=False))
-        return [e for e in events if not isinstance(e, (Spawn, Post, AwaitEnd, Ask, Watch))]
+        reading = [x for x in events if isinstance(x, (AwaitEnd, Ask, Watch))]
+        self._release(engine.look(list(reading), self._clock.now_us()))
+        return [x for x in events if not isinstance(x, (Spawn, Post, AwaitEnd, Ask, Watch))]
 
     def _sleep(self, engine: Engine, poll: select.poll, wait_s: float | None) -> None:
         """Wait for an event, a ring, or the next timer."""

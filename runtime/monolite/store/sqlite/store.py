@@ -176,8 +176,10 @@ class SqliteStore(SqliteReader):
 
     def checkpoint(self) -> None:
         # PASSIVE: never waits. The others would block on Litestream's long read transaction.
-        _, done = self._con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        self._log_pages = 0 if done >= 0 else self._log_pages
+        # If somebody else is at it, or the file cannot grow, nothing is lost: the log still has
+        # it all, and the next commit tries again.
+        with contextlib.suppress(apsw.BusyError, apsw.FullError, apsw.IOError):
+            self._con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _on_commit(self, _con: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages

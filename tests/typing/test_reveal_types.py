@@ -1,3 +1,0 @@
-"""What mypy and pyright see through every decorator."""
-
-from __future__ import annotations
