@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import apsw
 import pytest
 
 from monolite import Client, Runtime
-from monolite.errors import FileForeign, MonoliteError
+from monolite.errors import FileForeign
 from monolite.store.sqlite import connection
 from tests.processes import programs
-from tests.processes.child import Child
 from tests.processes.place import Place
 
 WRITING = "write,pwrite64,fdatasync,fsync,ftruncate,unlink,openat"

@@ -293,9 +293,7 @@ async def test_everything_is_readable_by_its_owner_only(place: Place) -> None:
         async with Runtime(place.path, actors=[programs]) as rt, Client(place.path) as client:
             await rt.spawn(programs.collector(), id="c")
             await client.handle("c").signal(programs.numbers, ("a", 1))
-            modes = {
-                p.name: stat.S_IMODE(p.stat().st_mode) for p in place.path.parent.iterdir()
-            }
+            modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in place.path.parent.iterdir()}
     finally:
         os.umask(mask)
     assert set(modes) == {"app.db", "app.db-wal", "app.db-shm", "app.db.lock", "app.db.bell"}

@@ -19,8 +19,8 @@ CROWD = 100
 ODD = 42
 """The one of the crowd that is different."""
 
-value = Signal("value", Any)
-seen = View("seen", Any)
+value: Signal[Any] = Signal("value")
+seen: View[Any] = View("seen")
 
 
 class Opaque:
@@ -184,14 +184,14 @@ async def test_after_a_replay_it_is_refused_again(home: Home) -> None:
         with pytest.raises(errors.PayloadInvalid):
             await act(float("nan"))
         first = await act("first")
-        return first + await gate.wait_for_it()
+        return f"{first} {await gate.wait_for_it()}"
 
     async with home.runtime(trying) as rt:
         run = await rt.spawn(trying(), id="t")
         await gate.reached(run)
 
     async with home.runtime(trying) as rt:
-        await gate.open(rt.handle("t"), " second")
+        await gate.open(rt.handle("t"), "second")
         assert await rt.handle("t").result() == "first second"
 
 

@@ -269,5 +269,3 @@ async def sleeps(seconds: float) -> str:
 def environment(log: Path, life: int, *, patient: bool = False) -> dict[str, str]:
     """What a child needs to leave effects."""
     return {LOG: str(log), LIFE: str(life), **({PATIENT: "1"} if patient else {})}
-
-

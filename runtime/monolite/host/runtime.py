@@ -23,11 +23,10 @@ from monolite.core.call import Call
 from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info
-from monolite.core.loop import pin_cancel_scopes
 from monolite.core.payload import encode
 from monolite.core.spawn import workflow_of
 from monolite.errors import CommitUnknown, Misused
-from monolite.host import audit, report
+from monolite.host import audit, order, report
 from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
@@ -117,7 +116,7 @@ class Runtime:
             raise Misused(msg)
         audit.complete()
         guard.install()
-        pin_cancel_scopes()
+        order.pin()
         await self._tether.enter()
         try:
             await self._open()

@@ -30,18 +30,20 @@ class Tether:
             self.nursery = await anyio.create_task_group().__aenter__()
 
     def cut(self) -> None:
-        """Cancel the program's block, once."""
-        if self._cut:
-            return
-        self._cut = True
+        """Cancel the program's block, after what it waits for from us has come to it."""
         if self.nursery is not None:
             self.nursery.cancel_scope.cancel()
         elif self._task is not None:
+            asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._cut = True
             self._task.cancel()
 
     async def absorb(self) -> None:
         """Take up a cancellation of ours that the task has not felt yet, before clean-up begins."""
-        task = self._task
+        task, self._task = self._task, None
         if self._cut and task is not None and task is asyncio.current_task():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
