@@ -16,7 +16,7 @@ TIME_LIMIT_S = 30
 class Served:
     """An engine process. Entering waits until it serves; leaving kills it if it still runs."""
 
-    def __init__(self, file: Path, *words: object) -> None:
+    def __init__(self, file: Path, *words: object, cwd: Path | None = None) -> None:
         self.log: list[str] = []
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "monolite", "serve", str(file), *map(str, words)],
@@ -24,7 +24,7 @@ class Served:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=file.parent,
+            cwd=cwd or file.parent,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
 

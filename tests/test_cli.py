@@ -249,6 +249,21 @@ def test_a_reader_that_leaves_early_is_no_error(cli: Cli, file: Path) -> None:
         assert (reading.stderr.read(), reading.wait()) == ("", 0)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_an_answer_that_cannot_be_written_is_a_failure(cli: Cli, file: Path) -> None:
+    cli("spawn", file, "greet", "--create")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "monolite", "ls", file],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "monolite: [Errno 28] No space left on device\n"
+
+
 def test_a_terminal_without_unicode_gets_escapes(cli: Cli, file: Path) -> None:
     cli("spawn", file, "greet", '["Zoë"]', "--create", "--id", "g")
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,10 +15,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from monolite.cli.display import BOLD, Display
 from monolite.cli.effects import Effect, effects_in
-from monolite.cli.experiment import doubts_of
+from monolite.cli.engine_process import EngineProcess
+from monolite.cli.experiment import Experiment, doubts_of
+from monolite.cli.loading import load_research
 from monolite.cli.proof import AFTER, CUT_OFF, REPLAYED, Proof, prove
+from monolite.cli.stage import Stage
 from monolite.core.entry import RunNo
+from monolite.errors import MonoliteError
 from monolite.store.sqlite.inspector import Inspector, inspect
 from tests.served import Served
 
@@ -194,6 +200,61 @@ def test_it_does_not_pull_the_file_from_under_an_engine(tmp_path: Path) -> None:
         assert (refused.status, refused.out) == (1, "")
         assert f"is owned by process {engine.pid}" in refused.err
         assert engine.stop() == 0
+
+
+def test_an_engine_that_ends_by_itself_is_noticed_with_its_last_words(tmp_path: Path) -> None:
+    engine = EngineProcess(tmp_path / "app.db", "no_such_module", tmp_path / "engine.log")
+    assert engine.wait() == 2
+    with pytest.raises(MonoliteError, match="there is no module 'no_such_module'"):
+        engine.check()
+    assert engine.stop() == 2
+
+
+async def test_a_run_that_takes_too_long_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monolite.cli.experiment.LIMIT_S", 0.0)
+    (tmp_path / "text.txt").write_text("text")
+    stage = Stage(tmp_path / "demo")
+    stage.clear()
+    display = Display(io.StringIO(), color=False)
+    with pytest.raises(MonoliteError, match="may say why"):
+        await Experiment(load_research(), tmp_path, stage, display).run()
+
+
+# The display.
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_drawn_over_in_colour() -> None:
+    out = Terminal()
+    display = Display(out, color=True)
+    display.bar("files", 0, 0)
+    display.line("begins", BOLD)
+    display.bar("files", 1, 2)
+    display.bar("files", 1, 2)
+    display.line("ends")
+    assert out.getvalue() == (
+        "\x1b[1mbegins\x1b[0m\n\r\x1b[2K  [###############...............] 1/2 files\r\x1b[2Kends\n"
+    )
+
+
+def test_colour_can_be_declined() -> None:
+    out = Terminal()
+    Display(out, color=False).line("begins", BOLD)
+    assert out.getvalue() == "begins\n"
+
+
+def test_what_is_no_terminal_gets_plain_lines() -> None:
+    out = io.StringIO()
+    display = Display(out, color=True)
+    display.bar("files", 1, 2)
+    display.line("ends", BOLD)
+    assert out.getvalue() == "ends\n"
 
 
 # The proof itself.

@@ -293,9 +293,7 @@ class Witness:
     def look_at_the_file(self) -> None:
         """After a kill: check the last life's executions, and foretell the next one's."""
         self.check_executions()
-        journaled = self.place.rows(
-            "SELECT id, key FROM monolite_timeline WHERE kind = 'activity'"
-        )
+        journaled = self.place.rows("SELECT id, key FROM monolite_timeline WHERE kind = 'activity'")
         self.over = {(id, key) for id, key in journaled}
         attempts = self.place.rows(
             "SELECT r.id, a.key, a.number, a.state FROM monolite_attempts AS a"

@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +112,7 @@ async def test_an_owner_that_was_passed_over_writes_nothing_and_says_so(place: P
                 old.resume()
                 Path(f"{gate}.1").write_text("open")
                 assert old.wait() == 1
-                assert f"Fenced: this engine opened the file as epoch 1" in old.errors()
+                assert "Fenced: this engine opened the file as epoch 1" in old.errors()
                 assert f"taken over by process {new.pid}" in old.errors()
                 assert "as epoch 2" in old.errors()
                 assert journal(place) == before

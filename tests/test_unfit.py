@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -51,10 +52,14 @@ in_every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__
 
 
 def everything_in(directory: Path) -> dict[str, tuple[int, bytes]]:
-    """Each file's mode and contents, by its place."""
+    """Each file's mode and contents, by its place.
+
+    Without the index of a log (-shm): to look into a log is to make one.
+    """
     return {
         str(p.relative_to(directory)): (p.stat().st_mode, p.read_bytes() if p.is_file() else b"")
         for p in sorted(directory.rglob("*"))
+        if not (p.name.endswith("-shm") and p.with_name(p.name[:-4] + "-wal").stat().st_size)
     }
 
 
@@ -173,7 +178,20 @@ async def test_a_damaged_page(tmp_path: Path, way: Way) -> None:
         middle = page * 4096 + 2048
         contents[middle : middle + 64] = bytes(x ^ 0xFF for x in contents[middle : middle + 64])
     path.write_bytes(contents)
-    await refused(way, path, FileDamaged, "is damaged .*; restore it from a backup")
+    await refused(way, path, FileDamaged, "(?s)is damaged .*; restore it from a backup")
+
+
+async def test_each_page_is_looked_at_before_anything_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    await a_file_with_runs(path)
+    sound = path.read_bytes()
+    pages = len(sound) // 4096
+    assert pages > 15
+    for page in range(1, pages):
+        contents = bytearray(sound)
+        contents[page * 4096] ^= 0xFF
+        path.write_bytes(contents)
+        await refused(own, path, FileDamaged, "(?s)is damaged .*; restore it from a backup")
 
 
 @pytest.mark.parametrize("way", [own, take_over])
@@ -181,7 +199,7 @@ async def test_a_truncated_file(tmp_path: Path, way: Way) -> None:
     path = tmp_path / "app.db"
     await a_file_with_runs(path)
     os.truncate(path, path.stat().st_size // 2 // 4096 * 4096)
-    await refused(way, path, FileDamaged, "is damaged .*; restore it from a backup")
+    await refused(way, path, FileDamaged, "(?s)is damaged .*; restore it from a backup")
 
 
 async def test_a_file_that_has_lost_the_row_that_says_what_it_is(tmp_path: Path) -> None:
@@ -235,7 +253,7 @@ async def test_a_file_that_can_be_read_only(open_directory: Path) -> None:
         error, text = found[way]
         assert error == "FileForeign"
         assert f"{path} cannot be " in text
-        assert "check its owner and mode" in text
+        assert re.search("check (its|the) owner and mode", text)
     assert found["read"] == ("", "3 runs")
     assert everything_in(open_directory) == before
 
@@ -275,9 +293,7 @@ async def test_everything_is_readable_by_its_owner_only(place: Place) -> None:
         async with Runtime(place.path, actors=[programs]) as rt, Client(place.path) as client:
             await rt.spawn(programs.collector(), id="c")
             await client.handle("c").signal(programs.numbers, ("a", 1))
-            modes = {
-                p.name: stat.S_IMODE(p.stat().st_mode) for p in place.path.parent.iterdir()
-            }
+            modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in place.path.parent.iterdir()}
     finally:
         os.umask(mask)
     assert set(modes) == {"app.db", "app.db-wal", "app.db-shm", "app.db.lock", "app.db.bell"}
@@ -298,5 +314,5 @@ async def test_an_empty_file_is_a_place_for_a_new_one(place: Place) -> None:
 async def test_a_file_with_nothing_in_it_yet_can_be_asked(place: Place) -> None:
     place.path.touch()
     async with Client(place.path) as client:
-        with pytest.raises(FileForeign, match="holds no runs yet"):
+        with pytest.raises(FileForeign, match="app.db is empty"):
             await client.list()

@@ -15,7 +15,7 @@ import msgspec
 
 from monolite import Signal, activity, workflow
 from monolite.core.call import Call
-from monolite.core.loop import pin_cancel_scopes
+from monolite.host import order
 from tests.core.play import Stage
 
 CHILDREN = 12
@@ -183,7 +183,7 @@ def litter(number: int) -> Iterator[object]:
 
 
 if __name__ == "__main__":
-    pin_cancel_scopes()
+    order.pin()
     kept = list(litter(int(sys.argv[1])))
     for name, way in WAYS.items():
         print(name, seen(way))  # noqa: T201 - this is a program too

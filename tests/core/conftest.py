@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from monolite.core import guard
-from monolite.core.loop import pin_cancel_scopes
-from monolite.host import audit
+from monolite.host import audit, order
 
 pytest.register_assert_rewrite("tests.core.play")
 
@@ -20,7 +19,7 @@ def installed() -> None:
     """What a runtime installs once per process."""
     audit.complete()
     guard.install()
-    pin_cancel_scopes()
+    order.pin()
 
 
 @pytest.fixture

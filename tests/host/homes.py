@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
-from monolite import Duration, Handle, Info, Runtime
+from monolite import Duration, Handle, Info, Runtime, errors
 from monolite.host.clock import Clock
 from monolite.store.memory import MemoryStore
 from monolite.store.protocol import Store
@@ -61,3 +62,10 @@ async def waits_on(run: Handle[Any], words: str) -> Info:
         info = await run.describe()
     message = f"{run.id} never waited on {words!r}; it is {info.status}: {info.waiting_on}"
     raise AssertionError(message)
+
+
+async def ended(run: Handle[Any]) -> Info:
+    """Return the run's description once it has ended, however it did."""
+    with contextlib.suppress(errors.WorkflowFailed, errors.Cancelled, errors.Terminated):
+        await run.result()
+    return await run.describe()

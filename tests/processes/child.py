@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,19 +23,22 @@ class Child:
     """
 
     def __init__(
-        self, module: str, *args: object, user: int | None = None, env: dict[str, str] | None = None
+        self,
+        module: str,
+        *args: object,
+        env: dict[str, str] | None = None,
+        tracer: Sequence[str] = (),
     ) -> None:
         self.said: list[Any] = []
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, args)],
+            [*tracer, sys.executable, "-m", module, *map(str, args)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
             cwd=ROOT,
             env={**os.environ, **(env or {}), "PYTHONDONTWRITEBYTECODE": "1"},
-            user=user,
         )
 
     @property
@@ -46,7 +49,10 @@ class Child:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         if self._process.poll() is None:
             self._process.kill()

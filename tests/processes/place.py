@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,10 +33,12 @@ class Place:
         """Start the next life of the file's engine."""
         return self.process("tests.processes.engine", *flags, patient=patient)
 
-    def process(self, module: str, *args: object, patient: bool = False) -> Child:
+    def process(
+        self, module: str, *args: object, patient: bool = False, tracer: Sequence[str] = ()
+    ) -> Child:
         self.lives += 1
         env = environment(self.log, self.lives, patient=patient)
-        return Child(module, self.path, *args, env=env)
+        return Child(module, self.path, *args, env=env, tracer=tracer)
 
     def client(self) -> Client:
         return Client(self.path, create=True)
@@ -47,7 +49,8 @@ class Place:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What the file says now."""
-        con = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+        # Not read-only: such a connection leaves an index behind if it was alone.
+        con = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             return con.execute(sql).fetchall()
         finally:

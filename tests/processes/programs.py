@@ -227,6 +227,40 @@ async def parent_of_named_waits() -> str:
 
 
 @workflow
+async def fails(why: str) -> None:
+    await asyncio.sleep(0)
+    raise ValueError(why)
+
+
+@workflow
+async def tidies_up() -> str:
+    """Ends well even if it is cancelled: must not be given the chance before it has begun."""
+    try:
+        await effect("began")
+    except asyncio.CancelledError:
+        await effect("tidied")
+    return "tidy"
+
+
+@workflow
+async def naps() -> str:
+    await asyncio.sleep(0.001)
+    return "rested"
+
+
+@workflow
+async def naps_for(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "rested"
+
+
+@workflow
+async def sleeps_on(pillow: str) -> int:
+    await asyncio.sleep(86_400)
+    return len(pillow)
+
+
+@workflow
 async def sleeps(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return await effect("woke")
@@ -235,5 +269,3 @@ async def sleeps(seconds: float) -> str:
 def environment(log: Path, life: int, *, patient: bool = False) -> dict[str, str]:
     """What a child needs to leave effects."""
     return {LOG: str(log), LIFE: str(life), **({PATIENT: "1"} if patient else {})}
-
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -34,19 +33,22 @@ def test_a_link_to_the_file_has_the_same_owner(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_the_lock_is_taken_while_somebody_asks_for_its_owner(
+def test_the_lock_is_taken_once_those_who_ask_for_its_owner_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "app.db"
     asking = os.open(tmp_path / "app.db.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(asking, fcntl.LOCK_SH)
-    tried = threading.Event()
-    monkeypatch.setattr(owner, "_is_only_asked_about", _noting(tried))
-    answered = threading.Thread(target=lambda: (tried.wait(), os.close(asking)))
-    answered.start()
+    waits: list[float] = []
+
+    def sleep(wait_s: float) -> None:
+        waits.append(wait_s)
+        os.close(asking)
+
+    monkeypatch.setattr("monolite.store.sqlite.owner.time.sleep", sleep)
     lock = OwnerLock(path, ME, takeover=False)
-    answered.join()
     assert owner_of(path) == ME
+    assert len(waits) == 1
     lock.release()
 
 
@@ -59,15 +61,3 @@ def test_who_never_stops_asking_is_taken_for_an_owner(
     with pytest.raises(FileOwned):
         OwnerLock(tmp_path / "app.db", ME, takeover=False)
     os.close(asking)
-
-
-def _noting(tried: threading.Event) -> object:
-    inner = owner._is_only_asked_about
-
-    def ask(fd: int) -> bool:
-        try:
-            return inner(fd)
-        finally:
-            tried.set()
-
-    return ask

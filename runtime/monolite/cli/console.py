@@ -42,11 +42,13 @@ class Console:
     def _say(self, text: str) -> None:
         try:
             print(text, file=self._out, flush=True)
-        except BrokenPipeError:
+        except OSError as error:
             # What is still in the buffer must not be written, and fail, once more at exit.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._out.fileno())
             os.close(nowhere)
+            if not isinstance(error, BrokenPipeError):
+                raise
 
 
 def _document(data: object) -> str:

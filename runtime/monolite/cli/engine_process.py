@@ -17,9 +17,9 @@ STOP_S = 15.0
 class EngineProcess:
     """A running engine; what it says goes to a log file."""
 
-    def __init__(self, database: Path, module: Path, log: Path) -> None:
+    def __init__(self, database: Path, module: str, log: Path) -> None:
         self._log = log
-        serve = [sys.executable, "-m", "monolite", "serve", str(database), str(module)]
+        serve = [sys.executable, "-m", "monolite", "serve", str(database), module]
         with log.open("wb") as output:
             self._child = subprocess.Popen(serve, stdin=subprocess.DEVNULL, stderr=output)
         self.pid = self._child.pid
@@ -42,7 +42,11 @@ class EngineProcess:
         """Ask it to finish and close (SIGTERM), and return its exit status."""
         self._child.send_signal(signal.SIGTERM)
         try:
-            return self._child.wait(STOP_S)
+            return self.wait()
         except subprocess.TimeoutExpired:
             self.kill()
             return self._child.returncode
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself, and return its exit status."""
+        return self._child.wait(STOP_S)

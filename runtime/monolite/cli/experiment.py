@@ -12,6 +12,7 @@ import anyio
 from monolite.cli.display import GREEN, RED, Display
 from monolite.cli.effects import Effect, effects_in
 from monolite.cli.engine_process import EngineProcess
+from monolite.cli.loading import argument_of
 from monolite.cli.proof import Proof, prove
 from monolite.cli.stage import Stage
 from monolite.core import entry as e
@@ -145,8 +146,8 @@ class Experiment:
         return engine.pid, status
 
     def _engine(self, number: int) -> EngineProcess:
-        module = Path(self._research.__file__)
-        engine = EngineProcess(self._stage.database, module, self._stage.logs[number])
+        module, log = argument_of(self._research), self._stage.logs[number]
+        engine = EngineProcess(self._stage.database, module, log)
         does = "starts" if number == 0 else "takes up where the journal ends"
         self._display.line(f"  process {engine.pid}: {does}")
         return engine

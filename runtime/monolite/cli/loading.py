@@ -37,6 +37,11 @@ def load_research() -> ModuleType:
         return _from_path(root / "actors" / "research.py")
 
 
+def argument_of(module: ModuleType) -> str:
+    """Return what `load` finds a module by: its name, or its path if it was loaded by that."""
+    return module.__name__ if "." in module.__name__ else str(module.__file__)
+
+
 def _from_name(name: str) -> ModuleType:
     _add_to_path(Path.cwd())
     try:

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> Answer:
 
 def _matching(inspector: Inspector, args: argparse.Namespace) -> list[Run]:
     where = RunFilter(status=args.status, name=args.name, limit=args.limit + 1)
-    return inspector.runs(where)
+    # Engine and clients number the runs apart, so that numbers tell the order only roughly.
+    return sorted(inspector.runs(where), key=lambda run: run.created_us, reverse=True)
 
 
 def _row(run: Run, owner: Owner | None, now_us: int) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(words[0], command).parse_intermixed_args(words[1:])
     console = Console(sys.stdout, sys.stderr)
     try:
-        answer = command.run(args)
+        return console.publish(command.run(args), as_json=vars(args).get("json", False))
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
@@ -62,7 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         console.complain(refusal.words_of(error))
         return status
-    return console.publish(answer, as_json=vars(args).get("json", False))
 
 
 def _without_command(words: list[str]) -> int:

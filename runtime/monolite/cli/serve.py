@@ -27,6 +27,9 @@ log = logging.getLogger("monolite.serve")
 STOPS = (signal.SIGINT, signal.SIGTERM)
 """The signals that ask a process to stop."""
 
+IDLE_S = 0.5
+"""How long threads that have nothing to do may take to end."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     given.add_file(parser)
@@ -74,22 +77,14 @@ async def _serve(args: argparse.Namespace, modules: list[ModuleType]) -> None:
         shutdown_grace=args.grace,
     )
     async with runtime:
-        _announce(args, modules)
-        asked = await _until_asked()
+        with anyio.open_signal_receiver(*STOPS) as signals:
+            _announce(args, modules)
+            asked = signal.Signals(await anext(signals))
+        # A second one ends the process at once. What counts is committed, the rest runs again.
+        for number in STOPS:
+            signal.signal(number, signal.SIG_DFL)
         log.info("%s: stopping; activities may go on for %s", asked.name, args.grace)
     log.info("closed %s", args.file)
-
-
-async def _until_asked() -> signal.Signals:
-    """Wait for the first signal to stop; a second one then ends the process at once.
-
-    That is safe: everything that counts is committed, and the rest runs again next time.
-    """
-    with anyio.open_signal_receiver(*STOPS) as signals:
-        first = signal.Signals(await anext(signals))
-    for number in STOPS:
-        signal.signal(number, signal.SIG_DFL)
-    return first
 
 
 def _leave_threads() -> None:
@@ -97,8 +92,10 @@ def _leave_threads() -> None:
 
     The interpreter would wait for it, for ever perhaps. It runs again next time.
     """
-    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
-    if any(not thread.daemon for thread in others):
+    others = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    for thread in others:
+        thread.join(IDLE_S / len(others))
+    if any(thread.is_alive() for thread in others):
         log.warning("an activity did not end in time; it is left behind, and runs again next time")
         os._exit(0)
 

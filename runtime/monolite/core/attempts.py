@@ -64,7 +64,8 @@ def recover(opts: Options, known: list[Attempt]) -> Plan:
     if last is not None and last.state == e.ATTEMPT_FAILED:
         return Wait(last.number + 1, last.due_us or 0)
     if last is not None and last.state == e.RETURNED:
-        return after_wait(last.number)
+        cut_off = any(a.number == last.number - 1 and a.state == e.INTERRUPTED for a in known)
+        return Start(last.number, interrupted=cut_off, rows=((last.number, e.STARTED),))
     number = 1 if last is None else last.number
     if opts.at_most_once and last is not None:
         return GiveUp(number)

@@ -24,11 +24,7 @@ def machine_of(use: str) -> Any:
 class _Channel(Generic[T]):
     __slots__ = ("_codec", "name", "type")
 
-    @overload
-    def __init__(self, name: str, type: type[T]) -> None: ...
-    @overload
-    def __init__(self: _Channel[Any], name: str, type: Any = Any) -> None: ...
-    def __init__(self, name: str, type: Any = Any) -> None:  # noqa: A002
+    def __init__(self, name: str, type: Any) -> None:  # noqa: A002
         self.name = name
         self.type = type
         self._codec: Codec[T] | None = None
@@ -63,6 +59,13 @@ class Signal(_Channel[T]):
 
     __slots__ = ()
 
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: Signal[Any], name: str, type: Any = Any) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:  # noqa: A002
+        super().__init__(name, type)
+
     async def receive(self) -> T:
         """Return the next message, waiting for it if need be. In a workflow only."""
         machine = machine_of(f"{self!r}.receive()")
@@ -82,6 +85,13 @@ class View(_Channel[T]):
     """A typed value that a workflow publishes: the latest one is kept in the file."""
 
     __slots__ = ()
+
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: View[Any], name: str, type: Any = Any) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:  # noqa: A002
+        super().__init__(name, type)
 
     def set(self, value: T) -> None:
         """Publish `value`; readers see it once the current turn has committed."""

@@ -18,7 +18,7 @@ import contextvars
 import re
 from asyncio import Future, Task
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from types import MethodType
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -379,40 +379,6 @@ _REFUSED = """
 """
 for _name in filter(None, re.split(r"\s+", _REFUSED)):
     setattr(WorkflowLoop, _name, _refuse(_name))
-
-
-def pin_cancel_scopes() -> None:
-    """Give anyio's cancel scopes of workflow tasks a hash that repeats in a replay.
-
-    anyio keeps child scopes in a set; siblings always have different host tasks, so the host
-    task's number orders them. Scopes of ordinary tasks keep the hash they had. Likewise,
-    `asyncio.as_completed` gets an order of its own.
-    """
-    from anyio._backends import _asyncio
-
-    scope_type = _asyncio.CancelScope
-    ordinary_hash = scope_type.__hash__
-
-    def scope_hash(scope: Any) -> int:
-        host = scope._host_task  # noqa: SLF001 - anyio offers no order of its own
-        return host.order if type(host) is OrderedTask else ordinary_hash(scope)
-
-    if getattr(scope_type.__hash__, "__name__", "") != scope_hash.__name__:
-        type.__setattr__(scope_type, "__hash__", scope_hash)
-    _pin_as_completed()
-
-
-def _pin_as_completed() -> None:
-    """Let `asyncio.as_completed` start what it is given in the order given.
-
-    It puts its arguments through `set`, and coroutines there follow their memory addresses. What
-    that name means in its module can be changed however the function itself was imported.
-    """
-
-    def in_order(items: Iterable[Any] = ()) -> Iterable[Any]:
-        return dict.fromkeys(items) if items and running_loop() is not None else set(items)
-
-    asyncio.tasks.__dict__["set"] = in_order
 
 
 def running_loop() -> WorkflowLoop | None:

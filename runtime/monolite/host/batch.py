@@ -25,7 +25,9 @@ class Batch:
         "askers",
         "asks",
         "created",
+        "early",
         "ended",
+        "ended_unstarted",
         "evicted",
         "landed",
         "last_seq",
@@ -59,6 +61,10 @@ class Batch:
         self.links: list[Link] = []
         self.taken: set[int] = set()
         self.last_seq = 0
+        self.early: dict[RunNo, list[Message]] = {}
+        """Messages to runs that have not begun: one that begins in this turn still gets them."""
+        self.ended_unstarted: set[RunNo] = set()
+        """Runs that ended before they began: they must not begin in this turn."""
         self.message_ids: set[tuple[str, str]] = set()
         self.landed: list[int] = []
         self.skips: dict[tuple[int, str], int] = {}

@@ -28,6 +28,10 @@ class Bridge(Protocol):
         """Run a coroutine as a task of its own; return what cancels it."""
         ...
 
+    def marked(self) -> bool:
+        """Return whether a cancellation has left its mark on the task that runs."""
+        ...
+
 
 class PendingReply(Protocol):
     """An answer on its way."""
@@ -84,6 +88,11 @@ class AsyncioBridge:
 
         return cancel
 
+    def marked(self) -> bool:
+        # Left by code that swallowed one, and by `TaskGroup` before Python 3.13.
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
 
 class AnyReply:
     """An answer that a task of any event loop waits for."""
@@ -138,6 +147,9 @@ class TrioBridge:
 
         self._nursery.start_soon(in_scope)
         return scope.cancel
+
+    def marked(self) -> bool:
+        return False
 
 
 def bridge_here(task_group: Any) -> Bridge:

@@ -81,8 +81,8 @@ class Client:
         attributes: dict[str, Any] | None = None,
     ) -> Handle[R]:
         """Queue a run of a workflow; it is in the file when this returns. See Runtime.spawn."""
-        made = secrets.token_hex(12)
-        spawn = prepare_spawn(call, id or made, id_conflict, delay, attributes)
+        named = secrets.token_hex(12) if id is None else id
+        spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
         await self._spawn(spawn)
         return Handle(spawn[0], self, call.definition.signature.result)
 

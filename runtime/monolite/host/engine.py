@@ -116,6 +116,8 @@ class Engine:
         """When the next delayed message is due."""
         self.must_retime = False
         """Whether this turn changed which delayed message is due next."""
+        self.leaving = False
+        """Whether the host takes no more attempts: then those that are due are left unbegun."""
         for link in store.links():
             self.links.setdefault(link.target_no, []).append(link)
         self._on: dict[type, Callable[[Any], None]] = {
@@ -159,6 +161,15 @@ class Engine:
                 return self._release()
         raise AssertionError
 
+    def look(self, events: list[Event], now_us: int) -> Released:
+        """Answer events that only read, from what is committed; for when nothing can be."""
+        self.batch = Batch()
+        self.now_us = now_us
+        for event in events:
+            self._on[type(event)](event)
+        assert not self.batch.writes, "what only reads writes nothing"
+        return self._release()
+
     def close(self) -> None:
         """Let go of the runs and of the file.
 
@@ -168,8 +179,14 @@ class Engine:
         self.residency.unload()
         self.store.close()
 
+    def leave(self) -> None:
+        """Begin no more attempts, from the next turn on."""
+        self.leaving = True
+
     def rest(self, now_us: int) -> None:
         """Write down what every run waits for, before the engine stops."""
+        if self.work:
+            return  # what is left over wants a look at start-up, as the rows still say
         self.batch = Batch()
         self.now_us = now_us
         self.residency.settle_all(now_us)

@@ -220,6 +220,7 @@ class Inbox:
             message.due_us = engine.now_us + delay_us
             engine.must_retime = True
         elif run.status == e.QUEUED:
+            engine.batch.early.setdefault(run.no, []).append(message)
             self._end_unstarted(run, kind, value)
         else:
             engine.work.append(partial(self.deliver_posted, run, message))
@@ -403,6 +404,7 @@ class Inbox:
         status = e.CANCELLED if kind == e.CANCEL else e.TERMINATED
         error = failure.encode(ended_by(status.capitalize(), run.id, value))
         run.status, run.ended_us = status, self._engine.now_us
+        self._engine.batch.ended_unstarted.add(run.no)
         end = End(run.no, status, None, error, self._engine.now_us)
         self._engine.batch.writes.ends.append(end)
         self._engine.tell_waiting(run, end.value, error)

@@ -143,6 +143,11 @@ class Operations:
             self._engine.batch.writes.attempts.append(
                 Attempt(run.no, operation.key, number, state, self._engine.now_us)
             )
+        if self._engine.leaving:
+            self._engine.batch.writes.attempts.append(
+                Attempt(run.no, operation.key, plan.number, e.RETURNED, self._engine.now_us)
+            )
+            return
         operation.flight = flight = Flight(
             self._engine.flights.new_token(),
             run.no,
@@ -189,8 +194,14 @@ class Operations:
         self._engine.work.append(partial(self._begin_spawned, run))
 
     def _begin_spawned(self, run: Run) -> None:
-        if run.no not in self._engine.residency and not run.ended:
-            self._engine.begin(run, self._engine.registry.find(run.name))
+        if run.no in self._engine.residency or run.ended:
+            return
+        definition = self._engine.registry.get(run.name)
+        if definition is None:
+            # A detached child: nobody waits for an answer that could say so.
+            self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
+        else:
+            self._engine.begin(run, definition)
 
     def _spawn(self, parent: Resident, operation: Operation) -> None:
         """Carry out a spawn under an id that others may use too."""

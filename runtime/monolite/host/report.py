@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -74,12 +75,14 @@ def stream_page(run: Run, rows: list[tuple[int, str]], after: int) -> StreamPage
 
 def history(run: Run, reader: Reader) -> list[HistoryEntry]:
     """Return everything that the file knows of a run, in order."""
-    lines = [_started(run)]
-    lines += [_of_entry(x) for x in reader.entries(run.no)]
-    lines += [_of_attempt(a) for a in reader.attempts(run.no)]
-    lines += [_of_waiting(m) for m in reader.undelivered(run.no, e.FOREVER_US)]
+    entries = reader.entries(run.no)
+    # The journal's order is its own: a clock may have been set back meanwhile.
+    times = accumulate((x.at_us for x in entries), max)
+    placed = [((at, 1), _of_entry(x)) for at, x in zip(times, entries, strict=True)]
     # Attempts have no place in the journal; their time puts them before what they led to.
-    lines[1:] = sorted(lines[1:], key=lambda line: (line.at, line.n is not None, line.n or 0))
+    placed += [((a.at_us, 0), _of_attempt(a)) for a in reader.attempts(run.no)]
+    placed += [((m.at_us, 2), _of_waiting(m)) for m in reader.undelivered(run.no)]
+    lines = [_started(run), *(line for _, line in sorted(placed, key=lambda p: p[0]))]
     if run.ended and run.ended_us is not None:
         lines.append(
             HistoryEntry(

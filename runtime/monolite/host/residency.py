@@ -87,7 +87,7 @@ class Residency:
         resident = self.live.get(no)
         if resident is not None:
             return resident
-        if no in self._parked:
+        if no in self._parked or no in self._engine.batch.ended_unstarted:
             return None
         run = self._engine.store.run(no)
         if run is None or run.ended:
@@ -110,6 +110,8 @@ class Residency:
         self._engine.note(run, HOT, started_us=now_us, version=run.version)
         resident = self._engine.begin(run, definition)
         self._deliver_waiting(resident)
+        for message in self._engine.batch.early.get(run.no, ()):
+            self._engine.inbox.deliver_posted(run, message)
         return resident
 
     def _replay(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident | None:
@@ -122,6 +124,7 @@ class Residency:
             machine.start(run.started_us or run.created_us)
             self._feed_journal(machine)
         except Diverged as error:
+            engine.running = None
             machine.unload()
             log.warning("%s is parked as diverged: %s", run.id, error)
             text = failure.encode(failure.describe(error))

@@ -94,6 +94,10 @@ class Resident:
                 for key, w in list(self.retrying.items())[:5]
             )
             return Words(e.WAITING, due_us, f"retrying {retries}")
+        begins = [o.key for o in self.machine.operations.values() if o.kind == e.ACTIVITY]
+        if begins:
+            # Given back unbegun as the runtime was left: the next life has to look at it.
+            return Words(e.RUNNING, 0, f"about to run {', '.join(begins[:5])}")
         waiting_on = self.machine.waiting_on()
         if due_us is not None:
             until = _clock(due_us)

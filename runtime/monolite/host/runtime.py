@@ -26,12 +26,11 @@ from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
-from monolite.core.loop import pin_cancel_scopes
 from monolite.core.payload import encode
 from monolite.core.promise import answer_id, error_message, read_token, value_message
 from monolite.core.spawn import workflow_of
 from monolite.errors import CommitUnknown, Misused, Rejected
-from monolite.host import audit, report
+from monolite.host import audit, order, report
 from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
@@ -42,6 +41,7 @@ from monolite.host.events import Appended, Ask, AwaitEnd, Event, Post, Spawn, Un
 from monolite.host.registry import Registry
 from monolite.host.resident import Words
 from monolite.host.supervisor import Supervisor
+from monolite.host.tether import Tether
 from monolite.host.thread import EngineThread
 from monolite.store.memory import MemoryStore
 from monolite.store.protocol import End, Reader, RunFilter, Store
@@ -110,12 +110,11 @@ class Runtime:
         self._thread: EngineThread | None = None
         self._supervisor: Supervisor | None = None
         self._pending: set[Any] = set()
-        self._ended: anyio.Event | None = None
         self._error: BaseException | None = None
         self._closing = False
         self._id_prefix = secrets.token_hex(8)
         self._made_ids = 0
-        self._exits = contextlib.AsyncExitStack()
+        self._tether = Tether()
 
     # Life.
 
@@ -125,19 +124,21 @@ class Runtime:
             raise Misused(msg)
         audit.complete()
         guard.install()
-        pin_cancel_scopes()
-        group = await self._exits.enter_async_context(_task_group())
+        order.pin()
+        await self._tether.enter()
         try:
-            await self._open(group)
+            await self._open()
         except BaseException:
-            await self._exits.aclose()
+            # Also when it was cancelled meanwhile: else the thread would go on owning the file.
+            with anyio.CancelScope(shield=True):
+                await self._stop_thread()
+            await self._tether.leave(None, None, None)
             raise
         return self
 
-    async def _open(self, group: Any) -> None:
-        self._bridge = bridge_here(group)
+    async def _open(self) -> None:
+        self._bridge = bridge_here(self._tether.nursery)
         self._supervisor = Supervisor(self._bridge, self._post, self)
-        self._ended = anyio.Event()
         path = self.path if isinstance(self.path, Path) else None
 
         def open_engine() -> Engine:
@@ -164,9 +165,7 @@ class Runtime:
         thread.start()
         await anyio.to_thread.run_sync(thread.opened.wait)
         if thread.open_error is not None:
-            await anyio.to_thread.run_sync(thread.join)
             raise thread.open_error
-        group.start_soon(self._cancel_if_engine_fails, group)
 
     def _open_store(self) -> Store:
         if not isinstance(self.path, Path):
@@ -184,35 +183,35 @@ class Runtime:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._closing = True
         assert self._supervisor is not None
         assert self._thread is not None
+        await self._tether.absorb()
         with anyio.CancelScope(shield=True):
+            await self._leave()
             # An engine that failed hears of no outcome any more: then there is nothing to wait for.
             await self._supervisor.drain(self._grace_s if self._error is None else 0)
-            self._thread.stop()
-            await anyio.to_thread.run_sync(self._thread.join)
+            await self._stop_thread()
             self._refuse_pending()
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            # Our own scope has to see it, should it be that one which was cancelled.
-            await self._exits.__aexit__(kind, error, tb)
-        else:
-            await self._exits.aclose()
+        await self._tether.leave(kind, error, tb)
         if self._error is not None and not _contains(error, self._error):
             raise self._error from None
 
-    async def _cancel_if_engine_fails(self, group: Any) -> None:
-        """End the program's `async with` when the engine cannot go on."""
-        assert self._ended is not None
-        await self._ended.wait()
-        if self._error is not None:
-            group.cancel_scope.cancel()
+    async def _leave(self) -> None:
+        """Let the engine begin nothing more; every attempt that it launched is here after that."""
+        with contextlib.suppress(Exception):
+            await self._ask(lambda reply: Ask(Engine.leave, reply))
+        self._closing = True
+
+    async def _stop_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+            await anyio.to_thread.run_sync(self._thread.join)
 
     def _on_ended(self, error: BaseException | None) -> None:
         self._error = error
         self._refuse_pending()
-        assert self._ended is not None
-        self._ended.set()
+        if error is not None and not self._closing:
+            self._tether.cut()
 
     def _refuse_pending(self) -> None:
         reason = self._error or CommitUnknown(
@@ -305,8 +304,9 @@ class Runtime:
         later. `attributes` are plain JSON to find it by. Raises UnknownWorkflow if the
         workflow's code is not in `actors`, PayloadInvalid or TypeError for its arguments.
         """
-        spawn = prepare_spawn(call, id or self._new_id(), id_conflict, delay, attributes)
         fresh = id is None
+        named = self._new_id() if id is None else id
+        spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
         await self._ask(lambda reply: Spawn(*spawn, reply, fresh))
         return Handle(spawn[0], self, call.definition.signature.result)
 
@@ -458,6 +458,7 @@ class Runtime:
     ) -> AsyncGenerator[str, None]:
         feed = Feed()
         await self._ask(lambda reply: Watch(id, name, feed, reply))
+        self._pending.add(feed)
         if at_once:  # something may have come before the watch began
             feed.push("")
         try:
@@ -465,6 +466,7 @@ class Runtime:
                 async for text in values:
                     yield text
         finally:
+            self._pending.discard(feed)
             if not self._closing:
                 self._post(Unwatch(feed))
 
@@ -558,6 +560,12 @@ class Feed:
         self._values: deque[str] = deque(maxlen=WATCH_BUFFER_MAX)
         self._changed = anyio.Event()
         self._over = False
+        self._error: BaseException | None = None
+
+    def refuse(self, error: BaseException) -> None:
+        """End the watch with an error: no more values can come."""
+        self._error = error
+        self._changed.set()
 
     def push(self, text: str | None) -> None:
         if text is None:
@@ -572,6 +580,8 @@ class Feed:
                 yield self._values.popleft()
             if self._over:
                 return
+            if self._error is not None:
+                raise self._error
             self._changed = anyio.Event()
             await self._changed.wait()
 
@@ -607,16 +617,6 @@ def _attributes_text(attributes: dict[str, Any]) -> str:
     """Return attributes as JSON whose keys are sorted, so that equal ones are found as text."""
     plain = msgspec.json.decode(encode(attributes, "attributes"))
     return msgspec.json.encode(plain, order="sorted").decode()
-
-
-@contextlib.asynccontextmanager
-async def _task_group() -> AsyncGenerator[Any, None]:
-    """A task group that is cancelled at its end instead of waited for."""
-    async with anyio.create_task_group() as group:
-        try:
-            yield group
-        finally:
-            group.cancel_scope.cancel()
 
 
 def _contains(raised: BaseException | None, error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any
 
 import anyio
@@ -24,7 +24,7 @@ import anyio.to_thread
 from monolite.core import attempts, failure
 from monolite.core.attempt import current_attempt
 from monolite.core.payload import encode
-from monolite.errors import ActivityTimedOut
+from monolite.errors import ActivityTimedOut, PayloadInvalid
 from monolite.host.bridge import Bridge, PendingReply
 from monolite.host.events import Done, Failed, Returned
 from monolite.host.flights import Flight
@@ -42,15 +42,24 @@ CANCEL_WAIT_S = 2.0
 class Lane:
     """One task that runs attempts."""
 
-    __slots__ = ("cancel", "wake")
+    __slots__ = ("cancel", "over", "wake")
 
     def __init__(self) -> None:
+        self.over = False
         self.cancel: Callable[[], None] = _nothing
         self.wake: PendingReply | None = None
 
 
 def _nothing() -> None:
     return
+
+
+def _changed(clean: Context) -> bool:
+    """Return whether context variables are no longer as they were."""
+    try:
+        return copy_context() != clean
+    except Exception:  # noqa: BLE001 - a value's own comparison may raise anything
+        return True
 
 
 def _trio_cancelled() -> tuple[type[BaseException], ...]:
@@ -95,6 +104,7 @@ class Supervisor:
         if lane is None:
             flight.stopped = True
         else:
+            lane.over = True  # even if the activity swallows it, the next must not feel it
             lane.cancel()
 
     @property
@@ -147,7 +157,7 @@ class Supervisor:
                 self._roused = False
                 while self._queue:
                     await self._take(lane, self._queue.popleft())
-                    if copy_context() != clean:
+                    if lane.over or self._bridge.marked() or _changed(clean):
                         return
                 if len(self._idle) >= IDLE_LANES_MAX:
                     return
@@ -166,7 +176,11 @@ class Supervisor:
             return
         token = flight.token
         self._running[token] = lane
-        report = await self._attempt(flight)
+        try:
+            report = await self._attempt(flight)
+        except BaseException:
+            self._running.pop(token, None)
+            raise
         if self._running.pop(token, None) is not None:
             self._report(report)
         if self._closing:
@@ -186,12 +200,17 @@ class Supervisor:
                 value = await self._run(flight)
             else:
                 value = await self._run_limited(flight, timeout_s)
-            return Done(flight.token, encode(value, call.definition.result_name))
-        except GeneratorExit:
-            raise
+            return _returned(flight, value)
+        except GeneratorExit as error:
+            # The activity raised it, or this coroutine is being closed and must not wait again.
+            lane = self._running.get(flight.token)
+            if lane is not None:
+                lane.over = True
+            return self._failed(flight, error)
         except BaseException as error:
-            if flight.token not in self._running or isinstance(error, _trio_cancelled()):
+            if isinstance(error, _trio_cancelled()):
                 raise  # we cancelled it, or the host is going down
+            # If it was we who stopped it, nobody hears this: see `_take`.
             return self._failed(flight, error)
         finally:
             current_attempt.set(None)
@@ -222,9 +241,29 @@ class Supervisor:
         if definition.is_async:
             return await definition.fn(*args, **kwargs)
         # A thread cannot be killed: on a time-out it is left behind, and its token is void.
-        result = await anyio.to_thread.run_sync(
-            lambda: definition.fn(*args, **kwargs),
+        result, error = await anyio.to_thread.run_sync(
+            lambda: _outcome(definition.fn, args, kwargs),
             abandon_on_cancel=True,
             limiter=self._threads,
         )
+        if error is not None:
+            raise error
         return await result if inspect.isawaitable(result) else result
+
+
+def _returned(flight: Flight, value: Any) -> Done | Failed:
+    try:
+        return Done(flight.token, encode(value, flight.call.definition.result_name))
+    except PayloadInvalid as error:
+        # It has taken effect. Another attempt would repeat that, to return the same again.
+        return Failed(flight.token, failure.describe(error), retryable=False)
+
+
+def _outcome(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, BaseException | None]:
+    """Run a function in a thread; a GeneratorExit that came back as one would close the lane."""
+    try:
+        return fn(*args, **kwargs), None
+    except BaseException as error:  # noqa: BLE001 - raised again on the event loop
+        return None, error

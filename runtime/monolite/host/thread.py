@@ -56,12 +56,14 @@ class EngineThread:
         self._open_bell = open_bell
         self._bell: Bell | None = None
         self._callers: dict[str, None] = {}
+        self._fresh_callers: list[str] = []
         self._mailbox: deque[Event] = deque()
         self._asleep = False
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
+        self._wake_lock = threading.Lock()
         self._active = threading.Event()
         self._done = threading.Event()
         self.opened = threading.Event()
@@ -89,12 +91,14 @@ class EngineThread:
         """Wait for the thread's end."""
         self._thread.join()
         self._watchdog.join()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        with self._wake_lock:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_write = -1
 
     def _wake(self) -> None:
         self._asleep = False
-        with contextlib.suppress(BlockingIOError, OSError):
+        with self._wake_lock, contextlib.suppress(BlockingIOError, OSError):
             os.write(self._wake_write, b"!")
 
     # On the engine thread.
@@ -151,13 +155,13 @@ class EngineThread:
                 released = engine.turn(events, self._clock.now_us())
             except StorageFull as error:
                 full += 1
-                held = self._refuse(events, error)
+                held = self._refuse(engine, events, error)
                 continue
             held, full = [], 0
             if released:
                 self._release(released)
-            if released.changed and self._callers:
-                self._ring_back()
+            if self._fresh_callers or (released.changed and self._callers):
+                self._ring_back(changed=released.changed)
 
     def _gather(self) -> list[Event]:
         mailbox = self._mailbox
@@ -168,15 +172,13 @@ class EngineThread:
             return events
         return [mailbox.popleft() for _ in range(EVENTS_MAX)]
 
-    def _refuse(self, events: list[Event], error: MonoliteError) -> list[Event]:
-        """Refuse what can be sent again; return what must be kept."""
-        refusals = [
-            (event.reply, error)
-            for event in events
-            if isinstance(event, (Spawn, Post, AwaitEnd, Ask, Watch))
-        ]
+    def _refuse(self, engine: Engine, events: list[Event], error: MonoliteError) -> list[Event]:
+        """Refuse what can be sent again, answer what only reads; return what must be kept."""
+        refusals = [(x.reply, error) for x in events if isinstance(x, (Spawn, Post))]
         self._release(Released([], [], [], list(refusals), [], changed=False))
-        return [e for e in events if not isinstance(e, (Spawn, Post, AwaitEnd, Ask, Watch))]
+        reading = [x for x in events if isinstance(x, (AwaitEnd, Ask, Watch))]
+        self._release(engine.look(list(reading), self._clock.now_us()))
+        return [x for x in events if not isinstance(x, (Spawn, Post, AwaitEnd, Ask, Watch))]
 
     def _sleep(self, engine: Engine, poll: select.poll, wait_s: float | None) -> None:
         """Wait for an event, a ring, or the next timer."""
@@ -205,12 +207,21 @@ class EngineThread:
             elif self._bell is not None:
                 engine.look_outside()
                 for caller in self._bell.listen():
-                    if len(self._callers) < WATCHERS_MAX:
+                    if caller not in self._callers and len(self._callers) < WATCHERS_MAX:
                         self._callers[caller] = None
+                        self._fresh_callers.append(caller)
 
-    def _ring_back(self) -> None:
+    def _ring_back(self, *, changed: bool) -> None:
+        """Tell clients to look again.
+
+        A new one even if nothing has changed: it may have rung and looked, and we have committed,
+        before we heard it.
+        """
         assert self._bell is not None
-        self._callers = {c: None for c in self._callers if self._bell.ring(c)}
+        for caller in list(self._callers) if changed else self._fresh_callers:
+            if not self._bell.ring(caller):
+                del self._callers[caller]
+        self._fresh_callers.clear()
 
     # The watchdog.
 

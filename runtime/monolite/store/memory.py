@@ -106,7 +106,7 @@ class MemoryStore:
                 self._tables.execute("COMMIT")
             self._marked = False
             for run in writes.runs:
-                self._insert_run(msgspec.structs.replace(run, value=None, error=None))
+                self._insert_run(run)
             for no, n, at_us, kind, key, args, value, error in writes.journal:
                 entries = self._entries.setdefault(no, {})
                 entries[n] = Entry(n, at_us, kind, key, args, value, error)
@@ -154,9 +154,10 @@ class MemoryStore:
         assert len(set(positions)) == len(positions), "a journal position is written once"
 
     def _insert_run(self, run: Run) -> None:
+        run = msgspec.structs.replace(run, value=None, error=None, ended_us=None, waiting_on=None)
         if run.status in e.ENDED:
             # It was born and ended in one turn; its end comes with the same batch.
-            run.status, run.ended_us = e.RUNNING, None
+            run.status = e.RUNNING
         self._runs[run.no] = run
         self._ids[run.id, run.generation] = run.no
         known = self._newest.get(run.id)
@@ -355,9 +356,11 @@ class MemoryStore:
     def queued(self, until_us: int, limit: int) -> list[RunNo]:
         with self._lock:
             due = [
-                (run.wake_at_us or 0, no)
+                (run.wake_at_us, no)
                 for no, run in self._runs.items()
-                if run.status == e.QUEUED and (run.wake_at_us or 0) <= until_us
+                if run.status == e.QUEUED
+                and run.wake_at_us is not None
+                and run.wake_at_us <= until_us
             ]
             return [no for _, no in sorted(due)[:limit]]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import apsw
 
-from monolite.errors import FileDamaged, FileForeign, FileTooNew
+from monolite.errors import FileDamaged, FileForeign, FileOwned, FileTooNew, StorageFull
+from monolite.store.sqlite.log import wal_of
+from monolite.store.sqlite.statements import statements
 
 APPLICATION_ID = 0x6D6F6E6F
 """SQLite's application id of our files: "mono"."""
@@ -23,13 +26,16 @@ SQLITE_MIN = (3, 51, 3)
 BUSY_TIMEOUT_MS = 5_000
 """Litestream takes the write lock for its own checkpoints: wait that long for it."""
 
+PAGE_BYTES_MIN = 512
+"""SQLite takes a shorter file for an empty one, and would write over it."""
+
 CACHE_KIB = 64 * 1024
 
 
 def examine(path: Path) -> bool:
-    """Return whether `path` holds a file already; raise if it is not one of ours.
+    """Return whether `path` holds a file already; raise if it is not one we can open.
 
-    Looks without locks, so that a foreign file is not touched, not even by a lock file.
+    Looks without locks, so that such a file is not touched, not even by a lock file.
     """
     if path.is_dir():
         msg = f"{path} is a directory; give the path of a file in it, such as {path / 'app.db'}"
@@ -38,21 +44,43 @@ def examine(path: Path) -> bool:
         msg = f"{path.parent} is not a directory; create it first"
         raise FileForeign(msg)
     try:
-        if not path.exists() or path.stat().st_size == 0:
-            return False
+        found = path.stat()
+    except FileNotFoundError:
+        return False
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}; check its permissions"
         raise FileForeign(msg) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise FileForeign(f"{path} is not a regular file; give monolite a path of its own")
+    if found.st_size == 0:
+        return False
     if not os.access(path, os.R_OK):
         msg = f"{path} cannot be read: permission denied; check its owner and mode"
         raise FileForeign(msg)
-    con = _open(path, apsw.SQLITE_OPEN_READONLY, "immutable=1")
+    if found.st_size < PAGE_BYTES_MIN:
+        raise FileForeign(f"{path} is not a SQLite file; give monolite a path of its own")
+    half = has_log(path)
+    con = open_as_it_lies(path)
     try:
         with translated(path):
-            refuse_foreign(con, path)
+            _examine_contents(con, path, half=half)
     finally:
         con.close()
     return True
+
+
+def _examine_contents(con: apsw.Connection, path: Path, *, half: bool) -> None:
+    try:
+        if con.pragma("application_id") != APPLICATION_ID:
+            refuse_foreign(con, path)
+            if half:
+                raise _foreign(path)  # all it holds is there; ours is marked in the file first
+        elif _has_tables(con):  # else its maker was killed, or they are in the log
+            check_format(con, path, statements())
+    except (apsw.CorruptError, FileDamaged):
+        # Without its log the file may be half of a newer state: then opening it will tell.
+        if not half and not has_log(path):
+            raise
 
 
 def refuse_foreign(con: apsw.Connection, path: Path) -> None:
@@ -61,16 +89,27 @@ def refuse_foreign(con: apsw.Connection, path: Path) -> None:
         con.pragma("application_id") != APPLICATION_ID
         and con.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
     ):
-        msg = (
-            f"{path} is a SQLite file of another application; "
-            "give monolite a new path (your own tables can be added to its file)"
-        )
-        raise FileForeign(msg)
+        raise _foreign(path)
+
+
+def _foreign(path: Path) -> FileForeign:
+    return FileForeign(
+        f"{path} is a SQLite file of another application; "
+        "give monolite a new path (your own tables can be added to its file)"
+    )
+
+
+def has_log(path: Path) -> bool:
+    """Return whether part of what a file holds is in its log."""
+    try:
+        return wal_of(path).stat().st_size > 0
+    except OSError:
+        return False
 
 
 def check_format(con: apsw.Connection, path: Path, sql: dict[str, str]) -> None:
     """Raise FileTooNew if the file was written by a newer monolite."""
-    if con.execute("SELECT 1 FROM sqlite_schema WHERE name = 'monolite_file'").fetchone() is None:
+    if not _has_tables(con):
         raise _without_tables(con, path)
     row = con.execute(sql["file"]).fetchone()
     if row is None:
@@ -78,6 +117,11 @@ def check_format(con: apsw.Connection, path: Path, sql: dict[str, str]) -> None:
         raise FileDamaged(msg)
     if int(row[0]) > FORMAT:
         raise FileTooNew(str(path), int(row[0]), FORMAT)
+
+
+def _has_tables(con: apsw.Connection) -> bool:
+    sql = "SELECT 1 FROM sqlite_schema WHERE name = 'monolite_file'"
+    return con.execute(sql).fetchone() is not None
 
 
 def _without_tables(con: apsw.Connection, path: Path) -> FileDamaged | FileForeign:
@@ -90,13 +134,18 @@ def _without_tables(con: apsw.Connection, path: Path) -> FileDamaged | FileForei
 
 
 def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
-    """Open the connection that writes; files are made readable by their owner only."""
+    """Open the connection that writes; files are made readable by their owner only.
+
+    Until `keep_log(con, False)`, closing it leaves a log as it was: a file that turns out to be
+    unfit is not written to.
+    """
     require_sqlite()
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     con = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, "")
     try:
         con.set_busy_timeout(BUSY_TIMEOUT_MS)
+        keep_log(con, has_log(path))
         with translated(path):
             if con.pragma("application_id") != APPLICATION_ID:
                 refuse_foreign(con, path)
@@ -107,6 +156,11 @@ def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
         con.close()
         raise
     return con
+
+
+def keep_log(con: apsw.Connection, keep: bool) -> None:
+    """Say whether the last connection leaves the log behind instead of emptying it."""
+    con.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
 
 
 def set_pragmas(con: apsw.Connection, synchronous: int) -> None:
@@ -139,7 +193,13 @@ def open_reader(path: Path) -> apsw.Connection:
         con = _open(path, apsw.SQLITE_OPEN_READONLY, "")
         con.set_busy_timeout(BUSY_TIMEOUT_MS)
         con.pragma("application_id")
-    except (apsw.CantOpenError, apsw.ReadOnlyError):
+    except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
+        if has_log(path):
+            msg = (
+                f"{path} cannot be read here: its log {wal_of(path).name} needs an index beside "
+                "it; copy both files to a directory that you may write to"
+            )
+            raise FileForeign(msg) from error
         con = open_as_it_lies(path)
     except apsw.Error as error:
         raise translate(error, path) from error
@@ -194,6 +254,12 @@ def translate(error: apsw.Error, path: Path) -> Exception:
         return FileDamaged(f"{path} is damaged ({error}); restore it from a backup")
     if isinstance(error, (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError)):
         return FileForeign(f"{path} cannot be opened: {error}; check its owner and mode")
+    if isinstance(error, apsw.BusyError):
+        return FileOwned(str(path), "another process, which holds SQLite's write lock")
+    if isinstance(error, apsw.FullError) or error.extendedresult == apsw.SQLITE_IOERR_SHMSIZE:
+        return StorageFull(f"the disk of {path} is full; free space, then try again")
+    if isinstance(error, apsw.IOError):
+        return FileDamaged(f"{path} cannot be read: {error}; check the disk, or restore a backup")
     return error
 
 

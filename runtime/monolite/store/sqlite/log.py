@@ -83,12 +83,14 @@ def _rewrite(wal: Path) -> int:
 def _extend(wal: Path) -> None:
     fd = os.open(wal, os.O_RDWR | os.O_CLOEXEC)
     try:
-        end = os.fstat(fd).st_size
-        while end < ROOM_BYTES:
-            end += os.pwrite(fd, bytes(min(CHUNK_BYTES, ROOM_BYTES - end)), end)
-        os.fsync(fd)
-    except OSError:
-        # No room on the disk to spare: the log then grows commit by commit, as it always can.
-        return
+        end = start = os.fstat(fd).st_size
+        try:
+            while end < ROOM_BYTES:
+                end += os.pwrite(fd, bytes(min(CHUNK_BYTES, ROOM_BYTES - end)), end)
+            os.fsync(fd)
+        except OSError:
+            # The disk has none to spare: give back what others may need. The log then grows
+            # commit by commit, as it always can.
+            os.ftruncate(fd, start)
     finally:
         os.close(fd)

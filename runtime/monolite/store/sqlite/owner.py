@@ -7,6 +7,7 @@ which every write transaction checks.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from monolite.errors import FileOwned
+from monolite.errors import FileForeign, FileOwned
 
 ASKED_MAX = 100
 """How often to try again because somebody asks who owns the file, which takes microseconds."""
@@ -55,7 +56,7 @@ class OwnerLock:
     def _acquire(self, owner: Owner, path: Path, *, takeover: bool) -> int:
         asked = 0
         while True:
-            fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fd = self._open(path)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -72,10 +73,22 @@ class OwnerLock:
                 self.path.unlink(missing_ok=True)
                 continue
             if _same_file(fd, self.path):
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, msgspec.json.encode(owner), 0)
+                # Without it, as on a full disk, the lock holds as well; it only has no name.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(fd, 0)
+                    os.pwrite(fd, msgspec.json.encode(owner), 0)
                 return fd
             os.close(fd)
+
+    def _open(self, path: Path) -> int:
+        try:
+            return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            msg = (
+                f"{path} cannot be owned: its lock {self.path.name} cannot be made "
+                f"({error.strerror}); check the owner and mode of the directory and of the lock"
+            )
+            raise FileForeign(msg) from error
 
     def _abandon(self) -> None:
         """Close our end without unlocking: in a forked child, where the lock is the parent's."""

@@ -27,6 +27,7 @@ class SqliteReader:
     @classmethod
     def open(cls, path: Path) -> SqliteReader:
         """Open a file or a copy of one; raise FileForeign, FileTooNew or FileDamaged if unfit."""
+        connection.examine(path)
         con = connection.open_reader(path)
         try:
             with connection.translated(path):

@@ -60,7 +60,9 @@ class SqliteStore(SqliteReader):
             con = connection.open_writer(path, synchronous=SYNCHRONOUS[durability])
             try:
                 log.rewrite(con, path)
+                connection.check_damage(con, path)
                 epoch, file_id = _prepare(con, path, owner, now_us)
+                connection.keep_log(con, False)
                 log.make_room(con, path)
             except BaseException:
                 con.close()
@@ -255,8 +257,10 @@ class SqliteStore(SqliteReader):
 
     def checkpoint(self) -> None:
         # PASSIVE: never waits. The others would block on Litestream's long read transaction.
-        _, done = self._con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        self._log_pages = 0 if done >= 0 else self._log_pages
+        # If somebody else is at it, or the file cannot grow, nothing is lost: the log still has
+        # it all, and the next commit tries again.
+        with contextlib.suppress(apsw.BusyError, apsw.FullError, apsw.IOError):
+            self._con.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _on_commit(self, _con: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
@@ -336,7 +340,6 @@ def _prepare(con: apsw.Connection, path: Path, owner: Owner, now_us: int) -> tup
             if con.in_transaction:
                 con.execute("ROLLBACK")
             raise
-    connection.check_damage(con, path)
     return int(str(epoch)), str(file_row[1])
 
 
