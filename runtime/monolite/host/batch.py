@@ -77,6 +77,25 @@ class Batch:
         self.pushes: list[tuple[Sink, str | None]] = []
         self.asks: list[Ask] = []
 
+    def hand_on(self) -> dict[RunNo, RunNo]:
+        """Give what runs put out in this turn to the runs that continue them.
+
+        Returns under which number each of those runs has put out something before this turn.
+        """
+        heirs: dict[RunNo, RunNo] = {}
+        for new_no, old_no in reversed(self.successors):
+            heirs[old_no] = heirs.get(new_no, new_no)
+        self.writes.views = [(heirs.get(no, no), *view) for no, *view in self.writes.views]
+        streams, self.streams = self.streams, {}
+        for (no, name, source), items in streams.items():
+            # The operations of the old run are none of the new one's, whatever their keys.
+            place = (heirs[no], name, "") if no in heirs else (no, name, source)
+            self.streams.setdefault(place, []).extend(items)
+        origins: dict[RunNo, RunNo] = {}
+        for new_no, old_no in self.successors:
+            origins[new_no] = origins.get(old_no, old_no)
+        return origins
+
 
 @dataclass
 class Released:

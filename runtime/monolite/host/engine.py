@@ -207,8 +207,9 @@ class Engine:
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
         self._leave_work()
+        origins = self.batch.hand_on() if self.batch.successors else {}
         if self.batch.streams:
-            self._write_streams()
+            self._write_streams(origins)
         if self.batch.unnamed:
             self.inbox.answer_unnamed()
         self.residency.settle(self.now_us)
@@ -319,7 +320,7 @@ class Engine:
 
     def _on_spawn(self, event: Spawn) -> None:
         try:
-            definition = self.registry.find(event.name)
+            definition = self.registry.find(event.name, event.version)
             existing = None if event.fresh else self.newest(event.id)
             verdict = admit(existing, event.id, event.name, event.id_conflict)
         except Exception as error:  # noqa: BLE001 - the spawner's to handle
@@ -330,7 +331,7 @@ class Engine:
             run = self.new_run(
                 event.id,
                 event.name,
-                event.version or definition.version,
+                definition.version,
                 event.args,
                 generation=existing.generation + 1 if existing else 1,
                 delay_us=event.delay_us,
@@ -427,12 +428,12 @@ class Engine:
         if fresh := event.items[skip:]:
             self.append(flight.run_no, event.name, source, fresh)
 
-    def _write_streams(self) -> None:
+    def _write_streams(self, origins: dict[RunNo, RunNo]) -> None:
         lengths: dict[tuple[RunNo, str], int] = {}
         for (no, name, source), items in self.batch.streams.items():
             length = lengths.get((no, name))
             if length is None:
-                length = self.store.stream_length(no, name)
+                length = self.store.stream_length(origins.get(no, no), name)
             lengths[no, name] = length + len(items)
             row = (no, name, length + 1, len(items), source, f"[{','.join(items)}]")
             self.batch.writes.streams.append(row)

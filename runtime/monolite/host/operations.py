@@ -165,7 +165,7 @@ class Operations:
         call = operation.call
         assert call is not None
         try:
-            definition = self._engine.registry.find(call.definition.name)
+            definition = self._engine.registry.find(call.definition.name, workflow_of(call).version)
         except UnknownWorkflow as error:
             text = failure.encode(failure.describe(error))
             self._engine.answer(parent, operation, None, text)
@@ -190,7 +190,7 @@ class Operations:
 
     def _begin_spawned(self, run: Run) -> None:
         if run.no not in self._engine.residency and not run.ended:
-            self._engine.begin(run, self._engine.registry.find(run.name))
+            self._engine.begin(run, self._engine.registry.find(run.name, run.version))
 
     def _spawn(self, parent: Resident, operation: Operation) -> None:
         """Carry out a spawn under an id that others may use too."""
@@ -202,7 +202,7 @@ class Operations:
         id_conflict = str(msgspec.json.decode(operation.payload)[1])
         existing = self._engine.newest(id)
         try:
-            definition = self._engine.registry.find(call.definition.name)
+            definition = self._engine.registry.find(call.definition.name, workflow_of(call).version)
             verdict = admit(existing, id, definition.name, id_conflict)
         except Exception as error:  # noqa: BLE001 - recorded as the spawn's failure
             text = failure.encode(failure.describe(error))

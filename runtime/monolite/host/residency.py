@@ -105,8 +105,8 @@ class Residency:
         self, run: Run, definition: Workflow[Any, Any] | ActorType, now_us: int
     ) -> Resident | None:
         run.status, run.started_us, run.wake_at_us = e.RUNNING, now_us, 0
-        # 0: spawned by name, by somebody without the code.
-        run.version = run.version or definition.version
+        # The version that was asked for, or the newest if there is no code of that one.
+        run.version = definition.version
         self._engine.note(run, HOT, started_us=now_us, version=run.version)
         resident = self._engine.begin(run, definition)
         self._deliver_waiting(resident)

@@ -191,7 +191,8 @@ class MemoryStore:
                     del self._views[no, name]
                     self._views[new_no, name] = value
             for no, name in [key for key in self._streams if key[0] == old_no]:
-                self._streams[new_no, name] = self._streams.pop((no, name))
+                rows = self._streams.pop((no, name))
+                self._streams[new_no, name] = [(n, count, "", x) for n, count, _, x in rows]
             self._links = {
                 msgspec.structs.replace(x, target_no=new_no) if x.target_no == old_no else x: None
                 for x in self._links

@@ -48,8 +48,8 @@ UPDATE monolite_links SET target_no = ? WHERE target_no = ?
 -- append_items: what one commit appends to a stream
 INSERT INTO monolite_streams (run_no, name, first, count, source, items) VALUES (?, ?, ?, ?, ?, ?)
 
--- move_streams: what a continued run has put out
-UPDATE monolite_streams SET run_no = ? WHERE run_no = ?
+-- move_streams: what a continued run has put out; its operations are none of the new one's
+UPDATE monolite_streams SET run_no = ?, source = '' WHERE run_no = ?
 
 -- put_state: an actor's state after a turn
 INSERT INTO monolite_states (run_no, version, state, retired_n) VALUES (?, ?, ?, ?)
