@@ -20,7 +20,7 @@ from monolite.core.entry import Entry, Run
 from monolite.core.loop import OrderedTask
 from monolite.core.machine import Machine, Tell
 from monolite.core.payload import encode
-from monolite.errors import Cancelled
+from monolite.errors import Cancelled, Misused
 
 
 class TurnDone(msgspec.Struct, frozen=True):
@@ -105,6 +105,14 @@ class ActorMachine(Machine):
 
     def _begin(self, entry: Entry) -> None:
         self._turn = entry
+    async def receive(self, name: str) -> Entry:
+        """Refuse: the message would wait for the end of the very turn that waits for it."""
+        msg = (
+            f"{self.run.id} cannot receive {name!r} in a turn: a message is a turn of its own; "
+            "write a handler for it, or receive it in a workflow that the turn awaits"
+        )
+        raise Misused(msg)
+
         self.restart_counts(f"{self.seed}/{entry.n}")
         try:
             handler = self._type.handler(entry.key)
