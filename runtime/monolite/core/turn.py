@@ -42,6 +42,7 @@ class ActorMachine(Machine):
         "_tells",
         "_turn",
         "_type",
+        "_unwritten",
         "forgotten_n",
         "retired_n",
         "state",
@@ -56,7 +57,8 @@ class ActorMachine(Machine):
         self._key = run.id.partition("/")[2]
         self._instance: Actor = type_.load(self._key, state, version)
         # A migrated state, like a new one, is written with the first turn.
-        self.state = state if version == type_.version else None
+        self._unwritten = state is not None and version != type_.version
+        self.state = type_.dump(self._instance) if self._unwritten else state
         self.version = type_.version
         self.forgotten_n = 0
         self._turn: Entry | None = None
@@ -103,8 +105,6 @@ class ActorMachine(Machine):
         self._must_be_loaded()
         self._tells.append(message)
 
-    def _begin(self, entry: Entry) -> None:
-        self._turn = entry
     async def receive(self, name: str) -> Entry:
         """Refuse: the message would wait for the end of the very turn that waits for it."""
         msg = (
@@ -113,6 +113,8 @@ class ActorMachine(Machine):
         )
         raise Misused(msg)
 
+    def _begin(self, entry: Entry) -> None:
+        self._turn = entry
         self.restart_counts(f"{self.seed}/{entry.n}")
         try:
             handler = self._type.handler(entry.key)
@@ -158,17 +160,17 @@ class ActorMachine(Machine):
         if error is None:
             try:
                 value = encode(result, f"result of {self._type.name}.{turn.key}")
-                state = self._type.dump(self._instance)
+                state = self._type.dump(self._instance, self.state)
             except Exception as unstorable:  # noqa: BLE001 - the sender's to handle
                 error = unstorable
         if error is not None:
             value, tells = None, []
             self._instance = self._type.load(self._key, self.state, self._type.version)
-            state = self._type.dump(self._instance)
-        if state == self.state:
+            state = self._type.dump(self._instance, self.state)
+        if state == self.state and not self._unwritten:
             state = None
         else:
-            self.state = state
+            self.state, self._unwritten = state, False
         self._turn, self._tells, self._main = None, [], None
         self.drop_timers()
         self.retired_n = self.next_n

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from monolite.core.entry import Run, RunNo
+from monolite.core.entry import Entry, Run, RunNo
 from monolite.host.events import Ask, Reply, Sink
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident
@@ -30,10 +30,12 @@ class Batch:
         "landed",
         "last_seq",
         "launches",
+        "left_over",
         "links",
         "message_ids",
         "parked",
         "pushes",
+        "redirected",
         "refusals",
         "replied",
         "skips",
@@ -65,6 +67,10 @@ class Batch:
         self.streams: dict[tuple[RunNo, str, str], list[str]] = {}
         self.unnamed: list[tuple[Message, Reply]] = []
         self.askers: list[tuple[RunNo, str, Reply]] = []
+        self.left_over: dict[RunNo, list[tuple[RunNo, Entry]]] = {}
+        """What a continued run that ended at once did not even get, by its number."""
+        self.redirected: list[Message] = []
+        """Inbox rows that this turn has addressed to another run than the file says."""
         self.successors: list[tuple[RunNo, RunNo]] = []
         self.waiters: list[tuple[RunNo, Reply]] = []
         self.watchers: list[tuple[RunNo, str, Sink]] = []

@@ -59,6 +59,7 @@ from monolite.host.operations import Operations
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
 from monolite.host.resident import HOT, Resident, Retrying, Words
+from monolite.host.succession import LeftOver, Succession
 from monolite.store.protocol import Conflict, End, Link, Note, Store
 
 log = logging.getLogger("monolite.engine")
@@ -96,6 +97,7 @@ class Engine:
         self.residency = Residency(self, max_live)
         self.operations = Operations(self)
         self.inbox = Inbox(self)
+        self.succession = Succession(self)
         self.batch = Batch()
         self.now_us = 0
         self.urgent: deque[partial[None]] = deque()
@@ -261,13 +263,13 @@ class Engine:
         self.residency.committed(batch, self.now_us)
         for no, reply in batch.waiters:
             self._waiters.setdefault(no, []).append(reply)
-        for new_no, old_no in batch.successors:
-            self._succeed(new_no, old_no)
         for no, message_id, reply in batch.askers:
             self._askers.setdefault((no, message_id), []).append(reply)
-        for no, message_id, value, error in batch.replied:
-            replies = self._askers.pop((no, message_id), ())
-            batch.answers += [(reply, (value, error)) for reply in replies]
+        self._tell_askers(batch)
+        if batch.successors:
+            for new_no, old_no in batch.successors:
+                self._succeed(new_no, old_no)
+            self._tell_askers(batch)  # what the new run has answered already
         for no, name, sink in batch.watchers:
             self._watchers.setdefault((no, name), []).append(sink)
         for no, name, text in batch.writes.views:
@@ -290,6 +292,11 @@ class Engine:
             batch.pushes,
             changed=bool(batch.writes),
         )
+
+    def _tell_askers(self, batch: Batch) -> None:
+        for no, message_id, value, error in batch.replied:
+            replies = self._askers.pop((no, message_id), ())
+            batch.answers += [(reply, (value, error)) for reply in replies]
 
     def _succeed(self, new_no: RunNo, old_no: RunNo) -> None:
         """Let those who wait for a run wait for the one that continues it."""
@@ -668,32 +675,14 @@ class Engine:
             self.operations.abandon(resident, operation)
         resident.machine.operations.clear()
         if outcome.status == e.CONTINUED:
-            self.work.append(partial(self._continue, run, left_over))
+            carried = [(run.no, entry) for entry in left_over]
+            self.work.append(partial(self._begin_next, run, carried))
         else:
             self.tell_waiting(run, *to_waiter(run))
 
-    def _continue(self, old: Run, left_over: list[Entry]) -> None:
-        """Begin the next run of an id, with what the last one left over."""
-        definition = self.registry.find(old.name)
-        run = self.new_run(
-            old.id,
-            old.name,
-            definition.version,
-            old.value or "[]",
-            generation=old.generation + 1,
-            attributes=old.attributes,
-            parent_key=old.parent_key,
-        )
-        run.parent_no, run.parent_id = old.parent_no, old.parent_id
-        self.batch.successors.append((run.no, old.no))
-        self.batch.writes.continued.append((run.no, old.no))
-        resident = self.begin(run, definition)
-        for message in left_over:
-            if run.ended:
-                break
-            n = resident.machine.next_n
-            self.batch.writes.moved.append((run.no, n, self.now_us, old.no, message.n))
-            self.feed(resident, msgspec.structs.replace(message, n=n, at_us=self.now_us))
+    def _begin_next(self, run: Run, left_over: list[LeftOver]) -> None:
+        rest = self.batch.left_over.pop(run.no, [])
+        self.succession.begin(run, left_over + rest)
 
     def tell_waiting(self, run: Run, value: str | None, error: str | None) -> None:
         """Answer the runs that wait for the end of this one: its parent, and who asked."""

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from monolite.host.engine import Engine
 
 
+_WAITS = (e.ASK, e.CHILD, e.RESULT)
+"""Operations that wait for another run."""
+
+
 class Operations:
     """What the runs of one engine asked for."""
 
@@ -280,25 +284,28 @@ class Operations:
 
     def _refuse_cycle(self, asker: Resident, id: str) -> None:
         """Raise Misused if the actor that is asked waits, through others, for the one that asks."""
-        path = [asker.run.id, id]
-        seen = {asker.run.id}
-        while id not in seen:
-            seen.add(id)
-            run = self._engine.newest(id)
-            target = None if run is None or run.ended else self._engine.resident(run.no)
-            if target is None or not isinstance(target.machine, ActorMachine):
-                return
-            asked = [o.target for o in target.machine.operations.values() if o.kind == e.ASK]
-            if not target.machine.busy or not asked or asked[0] is None:
-                return
-            id = asked[0]
-            path.append(id)
-        if id == asker.run.id:
-            msg = (
-                f"{' asks '.join(path)}: each would wait for the other for ever; "
-                "send() the message instead, or pass on what the other needs"
-            )
-            raise Misused(msg)
+        paths = [[asker.run.id, id]]
+        seen = {id}
+        while paths:
+            path = paths.pop()
+            if path[-1] == asker.run.id:
+                msg = (
+                    f"{' asks '.join(path)}: each would wait for the other for ever; "
+                    "send() the message instead, or pass on what the other needs"
+                )
+                raise Misused(msg)
+            found = [x for x in self._awaited_by(path[-1]) if x not in seen]
+            seen.update(found)
+            paths += [[*path, x] for x in found]
+
+    def _awaited_by(self, id: str) -> list[str]:
+        """Return the runs whose answer or end the code of another waits for now."""
+        run = self._engine.newest(id)
+        waiting = None if run is None or run.ended else self._engine.resident(run.no)
+        if waiting is None:
+            return []
+        operations = waiting.machine.operations.values()
+        return [o.target for o in operations if o.kind in _WAITS and o.target and o.is_awaited]
 
     def _query(self, asker: Resident, operation: Operation) -> None:
         """Answer a run's query from an actor's committed state."""

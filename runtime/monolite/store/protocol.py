@@ -92,6 +92,7 @@ class Writes:
         "messages",
         "moved",
         "notes",
+        "redirected",
         "refused",
         "replies",
         "retired",
@@ -114,12 +115,14 @@ class Writes:
         """(answer, refusal, run_no, message_id) of updates."""
         self.moved: list[tuple[RunNo, int, int, RunNo, int]] = []
         """(new run_no, n, at_us, old run_no, n) of messages that a continued run leaves over."""
+        self.redirected: list[tuple[RunNo, int]] = []
+        """(run_no, seq) of messages that wait, now for the run that continues theirs."""
         self.continued: list[tuple[RunNo, RunNo]] = []
         """(new run_no, old run_no): views and links go over."""
-        self.states: dict[RunNo, tuple[RunNo, int, str, int]] = {}
-        """(run_no, version, state, retired_n) of actors after their last turn in this batch."""
-        self.retired: dict[RunNo, tuple[int, RunNo]] = {}
-        """(retired_n, run_no) of actors whose turns left their state as it was; none of `states`."""
+        self.states: list[tuple[RunNo, int, str, int]] = []
+        """(run_no, version, state, retired_n) of actors after a turn; a run's last one counts."""
+        self.retired: list[tuple[int, RunNo]] = []
+        """(retired_n, run_no) of actors whose turn left their state alone; the largest counts."""
         self.refused: list[tuple[str, RunNo, int]] = []
         """(refusal, run_no, n) of one-way messages whose turn was rolled back."""
         self.forgotten: list[tuple[RunNo, int]] = []
@@ -147,6 +150,7 @@ class Writes:
             or self.versions
             or self.streams
             or self.retired
+            or self.redirected
             or self.views
             or self.attempts
             or self.links

@@ -39,6 +39,9 @@ UPDATE monolite_inbox SET refusal = ? WHERE run_no = ? AND n = ?
 -- move_message: a message that was not received goes over to the run that continues
 UPDATE monolite_inbox SET run_no = ?, n = ?, at_us = ? WHERE run_no = ? AND n = ?
 
+-- redirect_message: a message that waits, now for the run that continues its own
+UPDATE monolite_inbox SET run_no = ? WHERE seq = ?
+
 -- move_views: what a continued run had published
 UPDATE monolite_views SET run_no = ? WHERE run_no = ?
 
@@ -57,7 +60,7 @@ ON CONFLICT (run_no) DO UPDATE SET version = excluded.version, state = excluded.
     retired_n = excluded.retired_n
 
 -- retire_turn: a turn that left an actor's state as it was
-UPDATE monolite_states SET retired_n = ? WHERE run_no = ?
+UPDATE monolite_states SET retired_n = max(retired_n, ?) WHERE run_no = ?
 
 -- forget_entries: entries of turns that ended long ago
 DELETE FROM monolite_journal WHERE run_no = ? AND n < ?
@@ -132,7 +135,7 @@ SELECT status, count(*) FROM monolite_runs GROUP BY status
 -- entries: a run's journal, its delivered messages among its entries
 SELECT n, at_us, kind, key, args, value, error FROM monolite_journal WHERE run_no = :no AND n >= :from_n
 UNION ALL
-SELECT n, at_us, kind, channel, message_id, value, NULL FROM monolite_inbox
+SELECT n, at_us, kind, channel, message_id, value, refusal FROM monolite_inbox
 WHERE run_no = :no AND n >= :from_n
 ORDER BY 1 LIMIT :limit
 

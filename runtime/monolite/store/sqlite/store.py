@@ -178,12 +178,14 @@ class SqliteStore(SqliteReader):
             many(sql["insert_entry"], writes.journal)
         if writes.messages:
             many(sql["insert_message"], map(message_row, writes.messages))
+        if writes.redirected:
+            many(sql["redirect_message"], writes.redirected)
         if writes.taken:
             many(sql["take_message"], writes.taken)
-        if writes.replies:
-            many(sql["answer_message"], writes.replies)
         if writes.moved:
             many(sql["move_message"], writes.moved)
+        if writes.replies:
+            many(sql["answer_message"], writes.replies)
         if writes.continued:
             many(sql["move_views"], writes.continued)
             many(sql["move_links"], writes.continued)
@@ -193,9 +195,9 @@ class SqliteStore(SqliteReader):
         if writes.versions:
             many(sql["put_version"], writes.versions)
         if writes.states:
-            many(sql["put_state"], writes.states.values())
+            many(sql["put_state"], {row[0]: row for row in writes.states}.values())
         if writes.retired:
-            many(sql["retire_turn"], writes.retired.values())
+            many(sql["retire_turn"], writes.retired)
         if writes.refused:
             many(sql["refuse_entry"], writes.refused)
         if writes.forgotten:
