@@ -351,10 +351,14 @@ class Inbox:
             if done.error is not None:
                 engine.store.undo()
         writes = engine.batch.writes
-        if done.state is None:
-            writes.retired.append((machine.retired_n, run.no))
+        # One row for all turns of this batch: what an earlier one wrote must not outlast a later.
+        if done.state is not None:
+            writes.retired.pop(run.no, None)
+            writes.states[run.no] = (run.no, machine.version, done.state, machine.retired_n)
+        elif run.no in writes.states:
+            writes.states[run.no] = (*writes.states[run.no][:3], machine.retired_n)
         else:
-            writes.states.append((run.no, machine.version, done.state, machine.retired_n))
+            writes.retired[run.no] = (machine.retired_n, run.no)
         if machine.retired_n - machine.forgotten_n > 2 * KEPT_ENTRIES:
             machine.forgotten_n = machine.retired_n - KEPT_ENTRIES
             writes.forgotten.append((run.no, machine.forgotten_n))

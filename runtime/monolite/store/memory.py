@@ -120,10 +120,10 @@ class MemoryStore:
             self._answer_and_move(writes)
             for no, name, first, count, source, items in writes.streams:
                 self._streams.setdefault((no, name), []).append((first, count, source, items))
-            for no, version, state, retired_n in writes.states:
+            for no, version, state, retired_n in writes.states.values():
                 self._states[no] = State(version, state, retired_n)
-            for retired_n, no in writes.retired:
-                if no in self._states and self._states[no].retired_n < retired_n:
+            for retired_n, no in writes.retired.values():
+                if no in self._states:
                     changed = msgspec.structs.replace(self._states[no], retired_n=retired_n)
                     self._states[no] = changed
             for refusal, no, n in writes.refused:

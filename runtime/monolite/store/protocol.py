@@ -119,10 +119,10 @@ class Writes:
         """(run_no, seq) of messages that wait, now for the run that continues theirs."""
         self.continued: list[tuple[RunNo, RunNo]] = []
         """(new run_no, old run_no): views and links go over."""
-        self.states: list[tuple[RunNo, int, str, int]] = []
-        """(run_no, version, state, retired_n) of actors after a turn; a run's last one counts."""
-        self.retired: list[tuple[int, RunNo]] = []
-        """(retired_n, run_no) of actors whose turn left their state alone; the largest counts."""
+        self.states: dict[RunNo, tuple[RunNo, int, str, int]] = {}
+        """(run_no, version, state, retired_n) of actors after their last turn in this batch."""
+        self.retired: dict[RunNo, tuple[int, RunNo]] = {}
+        """(retired_n, run_no) of actors whose turns left their state alone; none of `states`."""
         self.refused: list[tuple[str, RunNo, int]] = []
         """(refusal, run_no, n) of one-way messages whose turn was rolled back."""
         self.forgotten: list[tuple[RunNo, int]] = []

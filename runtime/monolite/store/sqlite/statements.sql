@@ -60,7 +60,7 @@ ON CONFLICT (run_no) DO UPDATE SET version = excluded.version, state = excluded.
     retired_n = excluded.retired_n
 
 -- retire_turn: a turn that left an actor's state as it was
-UPDATE monolite_states SET retired_n = max(retired_n, ?) WHERE run_no = ?
+UPDATE monolite_states SET retired_n = ? WHERE run_no = ?
 
 -- forget_entries: entries of turns that ended long ago
 DELETE FROM monolite_journal WHERE run_no = ? AND n < ?

@@ -195,9 +195,9 @@ class SqliteStore(SqliteReader):
         if writes.versions:
             many(sql["put_version"], writes.versions)
         if writes.states:
-            many(sql["put_state"], {row[0]: row for row in writes.states}.values())
+            many(sql["put_state"], writes.states.values())
         if writes.retired:
-            many(sql["retire_turn"], writes.retired)
+            many(sql["retire_turn"], writes.retired.values())
         if writes.refused:
             many(sql["refuse_entry"], writes.refused)
         if writes.forgotten:
