@@ -60,7 +60,7 @@ from monolite.host.registry import Registry
 from monolite.host.residency import Residency
 from monolite.host.resident import HOT, Resident, Retrying, Words
 from monolite.host.succession import LeftOver, Succession
-from monolite.store.protocol import Conflict, End, Link, Note, Store
+from monolite.store.protocol import Conflict, End, Link, Note, RolledBack, Store
 
 log = logging.getLogger("monolite.engine")
 
@@ -105,6 +105,8 @@ class Engine:
         self.transacting: RunNo | None = None
         """The actor whose turn has written the application's tables and has not waited since."""
         self.transacted = False
+        self.spoilt: dict[tuple[str, int, str], str] = {}
+        """Failures of transactions that rolled this turn back, for its next try: by operation."""
         self.work: deque[partial[None]] = deque()
         self._left: deque[partial[None]] = deque()
         self._waiters: dict[RunNo, list[ReplyTo]] = {}
@@ -141,16 +143,21 @@ class Engine:
         Raises what `Store.commit` raises; then nothing was released, and the caller still has
         the events.
         """
-        for tries_left in reversed(range(CONFLICTS_MAX)):
+        tries_left = CONFLICTS_MAX
+        while True:
             self.batch = Batch()
             self.now_us = now_us
             try:
                 self._process(events)
                 if self.batch.writes or self.transacted:
                     self.store.commit(self.batch.writes)
+            except RolledBack:  # each names another function that is left out from now on
+                self.store.abort()
+                self.residency.forget(self.batch)
             except Conflict:
                 self.store.abort()
                 self.residency.forget(self.batch)
+                tries_left -= 1
                 if tries_left == 0:
                     raise
             except BaseException:
@@ -158,8 +165,8 @@ class Engine:
                 self.residency.forget(self.batch)
                 raise
             else:
+                self.spoilt.clear()
                 return self._release()
-        raise AssertionError
 
     def close(self) -> None:
         """Let go of the runs and of the file.

@@ -28,7 +28,7 @@ from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.flights import Flight
 from monolite.host.inbox import ask_id, question
 from monolite.host.resident import Resident, Retrying
-from monolite.store.protocol import Link
+from monolite.store.protocol import Link, RolledBack
 
 if TYPE_CHECKING:
     from monolite.host.engine import Engine
@@ -272,9 +272,19 @@ class Operations:
             args, kwargs = definition.signature.decode(operation.payload)
             return encode(definition.fn(db, *args, **kwargs), definition.result_name)
 
+        place = (resident.run.id, resident.run.generation, operation.key)
+        spoilt = engine.spoilt.get(place)
+        if spoilt is not None:
+            engine.answer(resident, operation, None, spoilt)
+            return
         try:
             value = engine.store.transact(act)
         except (Fenced, CommitUnknown):
+            raise
+        except RolledBack as error:
+            told = Misused(f"{call.name} rolled the whole turn back: {error.__cause__}")
+            failed = failure.describe(ActivityFailed(call.name, 1, told))
+            engine.spoilt[place] = failure.encode(failed)
             raise
         except Exception as error:  # noqa: BLE001 - recorded as the transaction's failure
             failed = failure.describe(ActivityFailed(call.name, 1, error))

@@ -163,6 +163,10 @@ class Conflict(Exception):
     """Another process created the same run (id, generation) since it was looked up."""
 
 
+class RolledBack(Conflict):
+    """An application's statement has undone the whole turn: repeat it without that function."""
+
+
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs to list: all that match what is given, newest first."""
 
@@ -260,7 +264,7 @@ class Store(Reader, Protocol):
     def transact(self, act: Callable[[Any], R]) -> R:
         """Let `act` write the application's tables in the transaction that the next commit ends.
 
-        What it wrote is undone if it raises. Opens the transaction if it is not open, which
+        What it wrote is undone if it raises; RolledBack: all of this turn is. Opens the transaction if it is not open, which
         checks the epoch; `abort` undoes everything since.
         """
         ...
