@@ -17,9 +17,10 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import apsw
+import msgspec
 
 ROW = (
     '{"step":"charge","result":{"id":"ch_1234567890","ok":true},'
@@ -38,6 +39,7 @@ CREATE TABLE journal (
 ) STRICT, WITHOUT ROWID
 """
 _INSERT = "INSERT INTO journal (wf, seq, body) VALUES (?, ?, ?)"
+_SELECT = "SELECT seq, body FROM journal WHERE wf = ? ORDER BY seq"
 
 Batch = list[tuple[int, int, "asyncio.Future[None]"]]
 
@@ -45,7 +47,7 @@ Batch = list[tuple[int, int, "asyncio.Future[None]"]]
 class Rows(Protocol):
     """What a statement returned."""
 
-    def fetchall(self) -> object: ...
+    def fetchall(self) -> list[Any]: ...
 
 
 class Database(Protocol):
@@ -120,6 +122,35 @@ def bare_loop(path: Path, workflows: int, steps: int) -> LoopRate:
 def bare_sequential_ms(path: Path, steps: int) -> float:
     """Return the time per step of one workflow with nothing beside it."""
     return bare_loop(path, 1, steps).seconds / steps * 1000
+
+
+def bare_rows_per_s(path: Path, rows: int) -> float:
+    """Commit that many rows, all at once, each awaited by a coroutine of its own."""
+
+    async def run() -> float:
+        async with _group_commit(path) as log:
+
+            async def one(number: int) -> None:
+                await log.commit(number, 0)
+
+            start = perf_counter()
+            await asyncio.gather(*(one(number) for number in range(rows)))
+            return perf_counter() - start
+
+    return rows / asyncio.run(run())
+
+
+def bare_read_per_s(path: Path, rows: int) -> float:
+    """Read the rows of one workflow in order and decode each; return how many a second."""
+    with closing(_create(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(_INSERT, ((0, seq, ROW) for seq in range(rows)))
+        connection.execute("COMMIT")
+    with closing(connect(path)) as connection:
+        start = perf_counter()
+        for _, body in connection.execute(_SELECT, (0,)).fetchall():
+            msgspec.json.decode(body)
+        return rows / (perf_counter() - start)
 
 
 def bare_latencies_ms(

@@ -41,7 +41,7 @@ def full_batch() -> Writes:
     writes.views.append((RunNo(2), "a", '"changed"'))
     writes.taken.append((2, NOON_US + 5, 1))
     writes.unlinked.append(RunNo(6))
-    writes.states.append((RunNo(4), 1, '{"balance":5}', 3))
+    writes.states[RunNo(4)] = (RunNo(4), 1, '{"balance":5}', 3)
     writes.streams.append((RunNo(4), "a", 1, 2, "", '["x","y"]'))
     writes.journal.append((RunNo(4), 0, NOON_US, e.PATCH, "new", None, None, None))
     writes.messages.append(a_message(4, due_us=NOON_US + 9))

@@ -105,6 +105,11 @@ class Operation(OrderedFuture[Any]):
         self.child_payload: str | None = None
         self.flight: Any = None  # the engine's: the attempt that is running, if one is
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether code waits for the outcome now."""
+        return bool(self._callbacks)
+
     def cancel(self, msg: Any = None) -> bool:
         """Give the operation up: its outcome, should one come, is no longer wanted."""
         cancelled = super().cancel(msg)
@@ -212,6 +217,7 @@ class Machine:
         "_sweeping",
         "_timer_count",
         "_timer_heap",
+        "_unpatched",
         "_uuids",
         "loop",
         "next_n",
@@ -238,6 +244,7 @@ class Machine:
         self.operations: dict[str, Operation] = {}
         self.patches: set[str] = set()
         """The marks of `patched` in the journal; set before a replay begins."""
+        self._unpatched: set[str] = set()
         self.unanswered: dict[str, None] = {}
         self.timers: dict[int, Timer] = {}
         self._timer_heap: list[Timer] = []
@@ -420,6 +427,7 @@ class Machine:
     def restart_counts(self, seed: str) -> None:
         """Begin the numbering of keys, timers and random numbers anew, for a turn."""
         self._counts.clear()
+        self._unpatched.clear()
         self._timer_count = 0
         self._seed = seed
         self._random = self._uuids = None
@@ -458,7 +466,9 @@ class Machine:
         self._must_be_loaded()
         if name in self.patches:
             return True
-        if self.replaying:
+        if self.replaying or name in self._unpatched:
+            # For good: a later "yes" would hold for this place too in the next replay.
+            self._unpatched.add(name)
             return False
         self.patches.add(name)
         self._commands.append(Mark(name))

@@ -90,13 +90,14 @@ class Signature:
 
     def decode(self, text: str) -> Arguments:
         """Return the typed arguments written as `text`; raise PayloadInvalid if they don't fit."""
-        where = f"arguments of {self.name}"
+        where = self._where
         self._resolved()
         if not text.startswith("{"):
             try:
-                count = len(_split.decode(text))
-            except msgspec.DecodeError as error:
-                raise PayloadInvalid(where, f"are not a JSON array: {error}") from error
+                # Most calls give all arguments: those need not be counted first.
+                return self._tuple_codec(len(self._positional)).decode(text, where), {}
+            except PayloadInvalid:
+                count = _count(text, where)
             return self._tuple_codec(count).decode(text, where), {}
         try:
             split = _split_keywords.decode(text)
@@ -176,3 +177,11 @@ class Signature:
                 "define at the top level; define the type there"
             )
             raise TypeError(msg) from error
+
+
+def _count(text: str, where: str) -> int:
+    """Return the length of a JSON array of arguments."""
+    try:
+        return len(_split.decode(text))
+    except msgspec.DecodeError as error:
+        raise PayloadInvalid(where, f"are not a JSON array: {error}") from error

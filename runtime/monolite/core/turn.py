@@ -20,7 +20,7 @@ from monolite.core.entry import Entry, Run
 from monolite.core.loop import OrderedTask
 from monolite.core.machine import Machine, Tell
 from monolite.core.payload import encode
-from monolite.errors import Cancelled
+from monolite.errors import Cancelled, Misused
 
 
 class TurnDone(msgspec.Struct, frozen=True):
@@ -42,6 +42,7 @@ class ActorMachine(Machine):
         "_tells",
         "_turn",
         "_type",
+        "_unwritten",
         "forgotten_n",
         "retired_n",
         "state",
@@ -56,7 +57,8 @@ class ActorMachine(Machine):
         self._key = run.id.partition("/")[2]
         self._instance: Actor = type_.load(self._key, state, version)
         # A migrated state, like a new one, is written with the first turn.
-        self.state = state if version == type_.version else None
+        self._unwritten = state is not None and version != type_.version
+        self.state = type_.dump(self._instance) if self._unwritten else state
         self.version = type_.version
         self.forgotten_n = 0
         self._turn: Entry | None = None
@@ -102,6 +104,14 @@ class ActorMachine(Machine):
         """Keep a message back until the turn commits."""
         self._must_be_loaded()
         self._tells.append(message)
+
+    async def receive(self, name: str) -> Entry:
+        """Refuse: the message would wait for the end of the very turn that waits for it."""
+        msg = (
+            f"{self.run.id} cannot receive {name!r} in a turn: a message is a turn of its own; "
+            "write a handler for it, or receive it in a workflow that the turn awaits"
+        )
+        raise Misused(msg)
 
     def _begin(self, entry: Entry) -> None:
         self._turn = entry
@@ -150,17 +160,17 @@ class ActorMachine(Machine):
         if error is None:
             try:
                 value = encode(result, f"result of {self._type.name}.{turn.key}")
-                state = self._type.dump(self._instance)
+                state = self._type.dump(self._instance, self.state)
             except Exception as unstorable:  # noqa: BLE001 - the sender's to handle
                 error = unstorable
         if error is not None:
             value, tells = None, []
             self._instance = self._type.load(self._key, self.state, self._type.version)
-            state = self._type.dump(self._instance)
-        if state == self.state:
+            state = self._type.dump(self._instance, self.state)
+        if state == self.state and not self._unwritten:
             state = None
         else:
-            self.state = state
+            self.state, self._unwritten = state, False
         self._turn, self._tells, self._main = None, [], None
         self.drop_timers()
         self.retired_n = self.next_n

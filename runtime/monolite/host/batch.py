@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from monolite.core.entry import Run, RunNo
+from monolite.core.entry import Entry, Run, RunNo
 from monolite.host.events import Ask, Reply, Sink
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident
@@ -32,10 +32,12 @@ class Batch:
         "landed",
         "last_seq",
         "launches",
+        "left_over",
         "links",
         "message_ids",
         "parked",
         "pushes",
+        "redirected",
         "refusals",
         "replied",
         "skips",
@@ -71,6 +73,10 @@ class Batch:
         self.streams: dict[tuple[RunNo, str, str], list[str]] = {}
         self.unnamed: list[tuple[Message, Reply]] = []
         self.askers: list[tuple[RunNo, str, Reply]] = []
+        self.left_over: dict[RunNo, list[tuple[RunNo, Entry]]] = {}
+        """What a continued run that ended at once did not even get, by its number."""
+        self.redirected: list[Message] = []
+        """Inbox rows that this turn has addressed to another run than the file says."""
         self.successors: list[tuple[RunNo, RunNo]] = []
         self.waiters: list[tuple[RunNo, Reply]] = []
         self.watchers: list[tuple[RunNo, str, Sink]] = []
@@ -82,6 +88,25 @@ class Batch:
         self.replied: list[tuple[RunNo, str, str | None, str | None]] = []
         self.pushes: list[tuple[Sink, str | None]] = []
         self.asks: list[Ask] = []
+
+    def hand_on(self) -> dict[RunNo, RunNo]:
+        """Give what runs put out in this turn to the runs that continue them.
+
+        Returns under which number each of those runs has put out something before this turn.
+        """
+        heirs: dict[RunNo, RunNo] = {}
+        for new_no, old_no in reversed(self.successors):
+            heirs[old_no] = heirs.get(new_no, new_no)
+        self.writes.views = [(heirs.get(no, no), *view) for no, *view in self.writes.views]
+        streams, self.streams = self.streams, {}
+        for (no, name, source), items in streams.items():
+            # The operations of the old run are none of the new one's, whatever their keys.
+            place = (heirs[no], name, "") if no in heirs else (no, name, source)
+            self.streams.setdefault(place, []).extend(items)
+        origins: dict[RunNo, RunNo] = {}
+        for new_no, old_no in self.successors:
+            origins[new_no] = origins.get(old_no, old_no)
+        return origins
 
 
 @dataclass

@@ -59,7 +59,8 @@ from monolite.host.operations import Operations
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
 from monolite.host.resident import HOT, Resident, Retrying, Words
-from monolite.store.protocol import Conflict, End, Link, Note, Store
+from monolite.host.succession import LeftOver, Succession
+from monolite.store.protocol import Conflict, End, Link, Note, RolledBack, Store
 
 log = logging.getLogger("monolite.engine")
 
@@ -96,6 +97,7 @@ class Engine:
         self.residency = Residency(self, max_live)
         self.operations = Operations(self)
         self.inbox = Inbox(self)
+        self.succession = Succession(self)
         self.batch = Batch()
         self.now_us = 0
         self.urgent: deque[partial[None]] = deque()
@@ -103,6 +105,8 @@ class Engine:
         self.transacting: RunNo | None = None
         """The actor whose turn has written the application's tables and has not waited since."""
         self.transacted = False
+        self.spoilt: dict[tuple[str, int, str], str] = {}
+        """Failures of transactions that rolled this turn back, for its next try: by operation."""
         self.work: deque[partial[None]] = deque()
         self._left: deque[partial[None]] = deque()
         self._waiters: dict[RunNo, list[ReplyTo]] = {}
@@ -141,16 +145,21 @@ class Engine:
         Raises what `Store.commit` raises; then nothing was released, and the caller still has
         the events.
         """
-        for tries_left in reversed(range(CONFLICTS_MAX)):
+        tries_left = CONFLICTS_MAX
+        while True:
             self.batch = Batch()
             self.now_us = now_us
             try:
                 self._process(events)
                 if self.batch.writes or self.transacted:
                     self.store.commit(self.batch.writes)
+            except RolledBack:  # each names another function that is left out from now on
+                self.store.abort()
+                self.residency.forget(self.batch)
             except Conflict:
                 self.store.abort()
                 self.residency.forget(self.batch)
+                tries_left -= 1
                 if tries_left == 0:
                     raise
             except BaseException:
@@ -158,8 +167,8 @@ class Engine:
                 self.residency.forget(self.batch)
                 raise
             else:
+                self.spoilt.clear()
                 return self._release()
-        raise AssertionError
 
     def look(self, events: list[Event], now_us: int) -> Released:
         """Answer events that only read, from what is committed; for when nothing can be."""
@@ -224,8 +233,9 @@ class Engine:
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
         self._leave_work()
+        origins = self.batch.hand_on() if self.batch.successors else {}
         if self.batch.streams:
-            self._write_streams()
+            self._write_streams(origins)
         if self.batch.unnamed:
             self.inbox.answer_unnamed()
         self.residency.settle(self.now_us)
@@ -277,13 +287,13 @@ class Engine:
         self.residency.committed(batch, self.now_us)
         for no, reply in batch.waiters:
             self._waiters.setdefault(no, []).append(reply)
-        for new_no, old_no in batch.successors:
-            self._succeed(new_no, old_no)
         for no, message_id, reply in batch.askers:
             self._askers.setdefault((no, message_id), []).append(reply)
-        for no, message_id, value, error in batch.replied:
-            replies = self._askers.pop((no, message_id), ())
-            batch.answers += [(reply, (value, error)) for reply in replies]
+        self._tell_askers(batch)
+        if batch.successors:
+            for new_no, old_no in batch.successors:
+                self._succeed(new_no, old_no)
+            self._tell_askers(batch)  # what the new run has answered already
         for no, name, sink in batch.watchers:
             self._watchers.setdefault((no, name), []).append(sink)
         for no, name, text in batch.writes.views:
@@ -306,6 +316,11 @@ class Engine:
             batch.pushes,
             changed=bool(batch.writes),
         )
+
+    def _tell_askers(self, batch: Batch) -> None:
+        for no, message_id, value, error in batch.replied:
+            replies = self._askers.pop((no, message_id), ())
+            batch.answers += [(reply, (value, error)) for reply in replies]
 
     def _succeed(self, new_no: RunNo, old_no: RunNo) -> None:
         """Let those who wait for a run wait for the one that continues it."""
@@ -336,7 +351,7 @@ class Engine:
 
     def _on_spawn(self, event: Spawn) -> None:
         try:
-            definition = self.registry.find(event.name)
+            definition = self.registry.find(event.name, event.version)
             existing = None if event.fresh else self.newest(event.id)
             verdict = admit(existing, event.id, event.name, event.id_conflict)
         except Exception as error:  # noqa: BLE001 - the spawner's to handle
@@ -347,7 +362,7 @@ class Engine:
             run = self.new_run(
                 event.id,
                 event.name,
-                event.version or definition.version,
+                definition.version,
                 event.args,
                 generation=existing.generation + 1 if existing else 1,
                 delay_us=event.delay_us,
@@ -444,12 +459,12 @@ class Engine:
         if fresh := event.items[skip:]:
             self.append(flight.run_no, event.name, source, fresh)
 
-    def _write_streams(self) -> None:
+    def _write_streams(self, origins: dict[RunNo, RunNo]) -> None:
         lengths: dict[tuple[RunNo, str], int] = {}
         for (no, name, source), items in self.batch.streams.items():
             length = lengths.get((no, name))
             if length is None:
-                length = self.store.stream_length(no, name)
+                length = self.store.stream_length(origins.get(no, no), name)
             lengths[no, name] = length + len(items)
             row = (no, name, length + 1, len(items), source, f"[{','.join(items)}]")
             self.batch.writes.streams.append(row)
@@ -684,32 +699,14 @@ class Engine:
             self.operations.abandon(resident, operation)
         resident.machine.operations.clear()
         if outcome.status == e.CONTINUED:
-            self.work.append(partial(self._continue, run, left_over))
+            carried = [(run.no, entry) for entry in left_over]
+            self.work.append(partial(self._begin_next, run, carried))
         else:
             self.tell_waiting(run, *to_waiter(run))
 
-    def _continue(self, old: Run, left_over: list[Entry]) -> None:
-        """Begin the next run of an id, with what the last one left over."""
-        definition = self.registry.find(old.name)
-        run = self.new_run(
-            old.id,
-            old.name,
-            definition.version,
-            old.value or "[]",
-            generation=old.generation + 1,
-            attributes=old.attributes,
-            parent_key=old.parent_key,
-        )
-        run.parent_no, run.parent_id = old.parent_no, old.parent_id
-        self.batch.successors.append((run.no, old.no))
-        self.batch.writes.continued.append((run.no, old.no))
-        resident = self.begin(run, definition)
-        for message in left_over:
-            if run.ended:
-                break
-            n = resident.machine.next_n
-            self.batch.writes.moved.append((run.no, n, self.now_us, old.no, message.n))
-            self.feed(resident, msgspec.structs.replace(message, n=n, at_us=self.now_us))
+    def _begin_next(self, run: Run, left_over: list[LeftOver]) -> None:
+        rest = self.batch.left_over.pop(run.no, [])
+        self.succession.begin(run, left_over + rest)
 
     def tell_waiting(self, run: Run, value: str | None, error: str | None) -> None:
         """Answer the runs that wait for the end of this one: its parent, and who asked."""

@@ -9,6 +9,7 @@ import msgspec
 
 from monolite.core import entry as e
 from monolite.core import failure
+from monolite.core.actor import ActorType
 from monolite.core.admission import receive
 from monolite.core.entry import Accepted, Entry, Run, RunNo
 from monolite.core.machine import Tell
@@ -88,6 +89,7 @@ class Inbox:
             return
         run = engine.store.run(message.run_no)
         if run is None or run.ended:
+            engine.succession.redirect_late(message)
             return
         if run.status == e.QUEUED:
             self._end_unstarted(run, message.kind, message.value)
@@ -95,13 +97,15 @@ class Inbox:
             # (Becoming resident delivers everything that waits.)
             self._end_unstarted(run, message.kind, message.value)
 
-    def deliver_waiting(self, resident: Resident, message: Message) -> None:
+    def deliver_waiting(
+        self, resident: Resident, message: Message, *, next_up: bool = False
+    ) -> None:
         """Deliver an inbox row that waits, giving it its place in the journal."""
         engine = self._engine
         assert message.seq is not None
         if message.seq in engine.batch.taken or resident.run.ended:
             return
-        if self._must_wait(resident, message):
+        if self._must_wait(resident, message, next_up=next_up):
             resident.backlog = True
             return
         engine.batch.taken.add(message.seq)
@@ -132,8 +136,10 @@ class Inbox:
         """
         engine = self._engine
         run = engine.newest(id)
-        if actor is not None and (run is None or run.ended):
-            run = self._new_actor(id, actor, run)
+        if actor is not None:
+            type_ = engine.registry.find_actor(actor)
+            if run is None or run.ended:
+                run = self._new_actor(id, actor, type_, run)
         if run is None:
             raise unknown(id)
         duplicate = message_id is not None and (
@@ -149,12 +155,16 @@ class Inbox:
                 engine.batch.unnamed.append((message, asker))
         return verdict
 
-    def _new_actor(self, id: str, actor: str, old: Run | None) -> Run:
+    def _new_actor(self, id: str, actor: str, type_: ActorType | None, old: Run | None) -> Run:
         engine = self._engine
-        type_ = engine.registry.find_actor(actor)
         generation = 1 if old is None else old.generation + 1
-        run = engine.new_run(id, actor, type_.version, "[]", generation=generation)
-        engine.begin(run, type_)
+        version = 0 if type_ is None else type_.version
+        run = engine.new_run(id, actor, version, "[]", generation=generation)
+        if type_ is not None:
+            engine.begin(run, type_)
+        else:
+            run.status, run.started_us = e.QUEUED, None
+            engine.must_look_outside = True
         return run
 
     def _admit(self, run: Run, kind: str, channel: str, delay_us: int) -> tuple[Accepted, int]:
@@ -164,6 +174,9 @@ class Inbox:
         handler = None if type_ is None else type_.handlers.get(channel)
         if handler is None or kind not in (e.SIGNAL, e.UPDATE):
             return Accepted(accepted=True), delay_us
+        if not delay_us and run.status != e.QUEUED and engine.resident(run.no) is None:
+            reason = f"{run.id} cannot run: {engine.residency.why_parked(run.no)}"
+            return Accepted(accepted=False, reason=reason), 0
         mailbox = handler.mailbox
         delay_us = max(delay_us, mailbox.debounce_us)
         if mailbox.policy == "queue" and mailbox.bound is None and not mailbox.debounce_us:
@@ -243,28 +256,36 @@ class Inbox:
         if resident is not None and message.n is not None:
             resident.machine.name_message(message.n, name)
 
-    def deliver_posted(self, run: Run, message: Message) -> None:
+    def deliver_posted(self, run: Run, message: Message, *, next_up: bool = False) -> None:
         """Deliver a message that this turn wrote."""
         resident = self._engine.resident(run.no)
         if resident is None:
             if message.kind == e.TERMINATE:
                 self._end_unstarted(run, message.kind, message.value)
         elif not resident.run.ended and message.n is None:
-            if self._must_wait(resident, message):
+            if self._must_wait(resident, message, next_up=next_up):
                 resident.backlog = True
                 return
             message.n = self._place(resident, message)
             self._deliver(resident, message)
 
     def tell(self, tell: Tell) -> None:
-        """Send what a run or a turn wants sent; what is refused is not the sender's to know."""
+        """Send what a run or a turn wants sent; what is refused is not the sender's to know.
+
+        A message to an actor whose code is not here waits in the file for the code.
+        """
+        engine = self._engine
+        known = tell.actor is None or engine.registry.get_actor(tell.actor) is not None
+        run = engine.newest(tell.id)
+        if tell.actor is not None and not known and (run is None or run.ended):
+            self._new_actor(tell.id, tell.actor, None, run)
         self.accept(
             tell.id,
             tell.kind,
             tell.channel,
             tell.value,
             tell.message_id,
-            actor=tell.actor,
+            actor=tell.actor if known else None,
             delay_us=tell.delay_us,
         )
 
@@ -279,11 +300,12 @@ class Inbox:
     def _is_busy(self, resident: Resident) -> bool:
         return isinstance(resident.machine, ActorMachine) and resident.machine.busy
 
-    def _must_wait(self, resident: Resident, message: Message) -> bool:
+    def _must_wait(self, resident: Resident, message: Message, *, next_up: bool = False) -> bool:
         """Return whether an actor is in mid-turn, or others came before this message."""
         if message.kind not in (e.SIGNAL, e.UPDATE):
             return False
-        return resident.paused or self._is_busy(resident)
+        behind = resident.backlog and not next_up
+        return behind or resident.paused or self._is_busy(resident)
 
     def _pause(self, resident: Resident, *, paused: bool) -> None:
         engine = self._engine
@@ -367,12 +389,12 @@ class Inbox:
             return
         for message in engine.store.undelivered(resident.run.no, engine.now_us):
             if message.seq not in engine.batch.taken:
-                self.deliver_waiting(resident, message)
+                self.deliver_waiting(resident, message, next_up=True)
                 engine.work.append(partial(self._next_message, resident))
                 return
         for message in engine.batch.writes.messages:
             if message.run_no == resident.run.no and message.n is None and message.due_us is None:
-                self.deliver_posted(resident.run, message)
+                self.deliver_posted(resident.run, message, next_up=True)
                 engine.work.append(partial(self._next_message, resident))
                 return
         resident.backlog = False

@@ -28,10 +28,14 @@ from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.flights import Flight
 from monolite.host.inbox import ask_id, question
 from monolite.host.resident import Resident, Retrying
-from monolite.store.protocol import Link
+from monolite.store.protocol import Link, RolledBack
 
 if TYPE_CHECKING:
     from monolite.host.engine import Engine
+
+
+_WAITS = (e.ASK, e.CHILD, e.RESULT)
+"""Operations that wait for another run."""
 
 
 class Operations:
@@ -170,7 +174,7 @@ class Operations:
         call = operation.call
         assert call is not None
         try:
-            definition = self._engine.registry.find(call.definition.name)
+            definition = self._engine.registry.find(call.definition.name, workflow_of(call).version)
         except UnknownWorkflow as error:
             text = failure.encode(failure.describe(error))
             self._engine.answer(parent, operation, None, text)
@@ -196,7 +200,7 @@ class Operations:
     def _begin_spawned(self, run: Run) -> None:
         if run.no in self._engine.residency or run.ended:
             return
-        definition = self._engine.registry.get(run.name)
+        definition = self._engine.registry.get(run.name, run.version)
         if definition is None:
             # A detached child: nobody waits for an answer that could say so.
             self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
@@ -213,7 +217,7 @@ class Operations:
         id_conflict = str(msgspec.json.decode(operation.payload)[1])
         existing = self._engine.newest(id)
         try:
-            definition = self._engine.registry.find(call.definition.name)
+            definition = self._engine.registry.find(call.definition.name, workflow_of(call).version)
             verdict = admit(existing, id, definition.name, id_conflict)
         except Exception as error:  # noqa: BLE001 - recorded as the spawn's failure
             text = failure.encode(failure.describe(error))
@@ -279,9 +283,19 @@ class Operations:
             args, kwargs = definition.signature.decode(operation.payload)
             return encode(definition.fn(db, *args, **kwargs), definition.result_name)
 
+        place = (resident.run.id, resident.run.generation, operation.key)
+        spoilt = engine.spoilt.get(place)
+        if spoilt is not None:
+            engine.answer(resident, operation, None, spoilt)
+            return
         try:
             value = engine.store.transact(act)
         except (Fenced, CommitUnknown):
+            raise
+        except RolledBack as error:
+            told = Misused(f"{call.name} rolled the whole turn back: {error.__cause__}")
+            failed = failure.describe(ActivityFailed(call.name, 1, told))
+            engine.spoilt[place] = failure.encode(failed)
             raise
         except Exception as error:  # noqa: BLE001 - recorded as the transaction's failure
             failed = failure.describe(ActivityFailed(call.name, 1, error))
@@ -291,25 +305,28 @@ class Operations:
 
     def _refuse_cycle(self, asker: Resident, id: str) -> None:
         """Raise Misused if the actor that is asked waits, through others, for the one that asks."""
-        path = [asker.run.id, id]
-        seen = {asker.run.id}
-        while id not in seen:
-            seen.add(id)
-            run = self._engine.newest(id)
-            target = None if run is None or run.ended else self._engine.resident(run.no)
-            if target is None or not isinstance(target.machine, ActorMachine):
-                return
-            asked = [o.target for o in target.machine.operations.values() if o.kind == e.ASK]
-            if not target.machine.busy or not asked or asked[0] is None:
-                return
-            id = asked[0]
-            path.append(id)
-        if id == asker.run.id:
-            msg = (
-                f"{' asks '.join(path)}: each would wait for the other for ever; "
-                "send() the message instead, or pass on what the other needs"
-            )
-            raise Misused(msg)
+        paths = [[asker.run.id, id]]
+        seen = {id}
+        while paths:
+            path = paths.pop()
+            if path[-1] == asker.run.id:
+                msg = (
+                    f"{' asks '.join(path)}: each would wait for the other for ever; "
+                    "send() the message instead, or pass on what the other needs"
+                )
+                raise Misused(msg)
+            found = [x for x in self._awaited_by(path[-1]) if x not in seen]
+            seen.update(found)
+            paths += [[*path, x] for x in found]
+
+    def _awaited_by(self, id: str) -> list[str]:
+        """Return the runs whose answer or end the code of another waits for now."""
+        run = self._engine.newest(id)
+        waiting = None if run is None or run.ended else self._engine.resident(run.no)
+        if waiting is None:
+            return []
+        operations = waiting.machine.operations.values()
+        return [o.target for o in operations if o.kind in _WAITS and o.target and o.is_awaited]
 
     def _query(self, asker: Resident, operation: Operation) -> None:
         """Answer a run's query from an actor's committed state."""

@@ -68,9 +68,9 @@ class Registry:
             )
             raise Misused(msg)
 
-    def find(self, name: str) -> Workflow[Any, Any]:
-        """Return the workflow called `name`; raise UnknownWorkflow if its code is not here."""
-        found = self.get(name)
+    def find(self, name: str, version: int = 0) -> Workflow[Any, Any]:
+        """Return the workflow as `get` does; raise UnknownWorkflow if its code is not here."""
+        found = self.get(name, version)
         if found is None:
             known = ", ".join(sorted(self._workflows)) or "none"
             msg = (

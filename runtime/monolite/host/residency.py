@@ -74,6 +74,14 @@ class Residency:
         resident = self._ids.get(id)
         return None if resident is None else resident.run
 
+    def why_parked(self, no: RunNo) -> str:
+        """Return what a run that cannot run waits for, in words."""
+        notes = self._engine.batch.writes.notes
+        fresh = [note.waiting_on for note in notes if note.no == no]
+        run = self._engine.store.run(no)
+        words = fresh[-1] if fresh else None if run is None else run.waiting_on
+        return words or "its code does not fit"
+
     # Coming in.
 
     def add(self, resident: Resident) -> None:
@@ -105,8 +113,8 @@ class Residency:
         self, run: Run, definition: Workflow[Any, Any] | ActorType, now_us: int
     ) -> Resident | None:
         run.status, run.started_us, run.wake_at_us = e.RUNNING, now_us, 0
-        # 0: spawned by name, by somebody without the code.
-        run.version = run.version or definition.version
+        # The version that was asked for, or the newest if there is no code of that one.
+        run.version = definition.version
         self._engine.note(run, HOT, started_us=now_us, version=run.version)
         resident = self._engine.begin(run, definition)
         self._deliver_waiting(resident)
@@ -116,7 +124,12 @@ class Residency:
 
     def _replay(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident | None:
         engine = self._engine
-        machine = self._machine(run, definition)
+        try:
+            machine = self._machine(run, definition)
+        except Exception as error:  # noqa: BLE001 - a migration is the user's code
+            log.warning("%s is parked: its state cannot be loaded: %s", run.id, error)
+            engine.park(run, e.STRANDED, f"code that can load its state: {error}")
+            return None
         machine.replaying = True
         engine.entering(run.id)
         try:

@@ -371,13 +371,23 @@ class Runtime:
                 )
             )
             return handler.signature.result.decode(value, handler.result_name)
-        return await self.send_actor(call, 0, None)
+        return await self._post_to_actor(handler, address, text, 0, None)
 
     def send_actor(self, call: Call[Any], delay_us: int, message_id: str | None) -> Any:
         """Post a message to an actor; awaiting what this returns waits for its answer."""
         handler, address, text = actor_call(call)
         if message_id is not None:
             check_id(message_id, "message id")
+        return self._post_to_actor(handler, address, text, delay_us, message_id)
+
+    def _post_to_actor(
+        self,
+        handler: Handler[..., Any],
+        address: Address,
+        text: str,
+        delay_us: int,
+        message_id: str | None,
+    ) -> Posted:
         kind = handler.kind if not delay_us else e.SIGNAL
         reply = self._post_asking(
             lambda reply: Post(
@@ -531,10 +541,7 @@ class Posted:
         self._kind = kind
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> Any:
-        answer = await self._reply.wait()
+        answer = yield from self._reply.wait().__await__()
         if self._kind == e.UPDATE:
             handler = self._handler
             return handler.signature.result.decode(answer_text(answer), handler.result_name)

@@ -112,6 +112,8 @@ class MemoryStore:
                 entries[n] = Entry(n, at_us, kind, key, args, value, error)
             for message in writes.messages:
                 self._insert_message(message)
+            for no, seq in writes.redirected:
+                self._readdress(self._messages[seq], no)
             for n, at_us, seq in writes.taken:
                 if self._messages[seq].n is None:
                     self._messages[seq].n, self._messages[seq].at_us = n, at_us
@@ -174,31 +176,35 @@ class MemoryStore:
             self._answers[message.run_no, message.message_id] = answer
 
     def _answer_and_move(self, writes: Writes) -> None:
-        for value, error, no, message_id in writes.replies:
-            known = self._answers.get((no, message_id))
-            if known is None or known == (None, None):
-                self._answers[no, message_id] = (value, error)
         for new_no, n, at_us, old_no, old_n in writes.moved:
             for seq in list(self._inbox.get(old_no, [])):
                 message = self._messages[seq]
                 if message.n == old_n:
-                    message.run_no, message.n, message.at_us = new_no, n, at_us
-                    self._inbox[old_no].remove(seq)
-                    self._inbox.setdefault(new_no, []).append(seq)
-                    self._move_id(message.message_id, old_no, new_no)
+                    message.n, message.at_us = n, at_us
+                    self._readdress(message, new_no)
+        for value, error, no, message_id in writes.replies:
+            known = self._answers.get((no, message_id))
+            if known is None or known == (None, None):
+                self._answers[no, message_id] = (value, error)
         for new_no, old_no in writes.continued:
             for (no, name), value in list(self._views.items()):
                 if no == old_no:
                     del self._views[no, name]
                     self._views[new_no, name] = value
             for no, name in [key for key in self._streams if key[0] == old_no]:
-                self._streams[new_no, name] = self._streams.pop((no, name))
+                rows = self._streams.pop((no, name))
+                self._streams[new_no, name] = [(n, count, "", x) for n, count, _, x in rows]
             self._links = {
                 msgspec.structs.replace(x, target_no=new_no) if x.target_no == old_no else x: None
                 for x in self._links
             }
 
-    def _move_id(self, message_id: str | None, old_no: RunNo, new_no: RunNo) -> None:
+    def _readdress(self, message: Message, new_no: RunNo) -> None:
+        assert message.seq is not None
+        old_no, message.run_no = message.run_no, new_no
+        self._inbox[old_no].remove(message.seq)
+        self._inbox.setdefault(new_no, []).append(message.seq)
+        message_id = message.message_id
         if message_id is not None:
             self._once.discard((old_no, message_id))
             self._once.add((new_no, message_id))
@@ -262,11 +268,15 @@ class MemoryStore:
         with self._lock:
             return [x.key for x in self._entries.get(no, {}).values() if x.kind == e.PATCH]
 
+    def _refusal(self, message: Message) -> str | None:
+        answer = self._answers.get((message.run_no, message.message_id or ""))
+        return message.refusal if answer is None else answer[1]
+
     def entries(self, no: RunNo, from_n: int = 0, limit: int = -1) -> list[Entry]:
         with self._lock:
             found = [x for x in self._entries.get(no, {}).values() if x.n >= from_n]
             found += [
-                Entry(m.n, m.at_us, m.kind, m.channel, m.message_id, m.value)
+                Entry(m.n, m.at_us, m.kind, m.channel, m.message_id, m.value, self._refusal(m))
                 for m in self._of(no)
                 if m.n is not None and m.n >= from_n
             ]

@@ -92,6 +92,7 @@ class Writes:
         "messages",
         "moved",
         "notes",
+        "redirected",
         "refused",
         "replies",
         "retired",
@@ -114,12 +115,14 @@ class Writes:
         """(answer, refusal, run_no, message_id) of updates."""
         self.moved: list[tuple[RunNo, int, int, RunNo, int]] = []
         """(new run_no, n, at_us, old run_no, n) of messages that a continued run leaves over."""
+        self.redirected: list[tuple[RunNo, int]] = []
+        """(run_no, seq) of messages that wait, now for the run that continues theirs."""
         self.continued: list[tuple[RunNo, RunNo]] = []
         """(new run_no, old run_no): views and links go over."""
         self.states: dict[RunNo, tuple[RunNo, int, str, int]] = {}
         """(run_no, version, state, retired_n) of actors after their last turn in this batch."""
         self.retired: dict[RunNo, tuple[int, RunNo]] = {}
-        """(retired_n, run_no) of actors whose turns left their state as it was; none of `states`."""
+        """(retired_n, run_no) of actors whose turns left their state alone; none of `states`."""
         self.refused: list[tuple[str, RunNo, int]] = []
         """(refusal, run_no, n) of one-way messages whose turn was rolled back."""
         self.forgotten: list[tuple[RunNo, int]] = []
@@ -147,6 +150,7 @@ class Writes:
             or self.versions
             or self.streams
             or self.retired
+            or self.redirected
             or self.views
             or self.attempts
             or self.links
@@ -157,6 +161,10 @@ class Writes:
 
 class Conflict(Exception):
     """Another process created the same run (id, generation) since it was looked up."""
+
+
+class RolledBack(Conflict):
+    """An application's statement has undone the whole turn: repeat it without that function."""
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,7 +264,7 @@ class Store(Reader, Protocol):
     def transact(self, act: Callable[[Any], R]) -> R:
         """Let `act` write the application's tables in the transaction that the next commit ends.
 
-        What it wrote is undone if it raises. Opens the transaction if it is not open, which
+        What it wrote is undone if it raises; RolledBack: all of this turn is. Opens the transaction if it is not open, which
         checks the epoch; `abort` undoes everything since.
         """
         ...

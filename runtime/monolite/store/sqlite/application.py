@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import apsw
 
+from monolite.store.protocol import RolledBack
+
 R = TypeVar("R")
 
 OURS = "monolite_"
@@ -28,6 +30,16 @@ _WRITES = frozenset(
         apsw.SQLITE_DROP_INDEX,
         apsw.SQLITE_DROP_VIEW,
         apsw.SQLITE_ALTER_TABLE,
+        # What is made on our tables, or would stand before them in a search by name.
+        apsw.SQLITE_CREATE_INDEX,
+        apsw.SQLITE_CREATE_TABLE,
+        apsw.SQLITE_CREATE_TEMP_INDEX,
+        apsw.SQLITE_CREATE_TEMP_TABLE,
+        apsw.SQLITE_CREATE_TEMP_TRIGGER,
+        apsw.SQLITE_CREATE_TEMP_VIEW,
+        apsw.SQLITE_CREATE_TRIGGER,
+        apsw.SQLITE_CREATE_VIEW,
+        apsw.SQLITE_CREATE_VTABLE,
     }
 )
 
@@ -36,17 +48,22 @@ def guarded(con: apsw.Connection, act: Callable[[apsw.Connection], R]) -> R:
     """Let `act` use the writer inside the open transaction, in a SAVEPOINT of its own.
 
     What it wrote is undone if it raises. It may not end the transaction or write our tables.
+    Raises RolledBack if SQLite has undone the whole transaction, as INSERT OR ROLLBACK asks.
     """
     con.execute("SAVEPOINT application")
     con.authorizer = _authorize
     try:
         result = act(con)
-    except BaseException:
+    except BaseException as error:
         con.authorizer = None
+        if not con.in_transaction:
+            raise RolledBack from error
         con.execute("ROLLBACK TO application")
         con.execute("RELEASE application")
         raise
     con.authorizer = None
+    if not con.in_transaction:
+        raise RolledBack
     con.execute("RELEASE application")
     return result
 
@@ -60,6 +77,6 @@ def _authorize(
 ) -> int:
     if operation in _FORBIDDEN:
         return apsw.SQLITE_DENY
-    if operation in _WRITES and any((name or "").startswith(OURS) for name in (first, second)):
+    if operation in _WRITES and any((name or "").lower().startswith(OURS) for name in (first, second)):
         return apsw.SQLITE_DENY
     return apsw.SQLITE_OK

@@ -39,6 +39,9 @@ UPDATE monolite_inbox SET refusal = ? WHERE run_no = ? AND n = ?
 -- move_message: a message that was not received goes over to the run that continues
 UPDATE monolite_inbox SET run_no = ?, n = ?, at_us = ? WHERE run_no = ? AND n = ?
 
+-- redirect_message: a message that waits, now for the run that continues its own
+UPDATE monolite_inbox SET run_no = ? WHERE seq = ?
+
 -- move_views: what a continued run had published
 UPDATE monolite_views SET run_no = ? WHERE run_no = ?
 
@@ -48,8 +51,8 @@ UPDATE monolite_links SET target_no = ? WHERE target_no = ?
 -- append_items: what one commit appends to a stream
 INSERT INTO monolite_streams (run_no, name, first, count, source, items) VALUES (?, ?, ?, ?, ?, ?)
 
--- move_streams: what a continued run has put out
-UPDATE monolite_streams SET run_no = ? WHERE run_no = ?
+-- move_streams: what a continued run has put out; its operations are none of the new one's
+UPDATE monolite_streams SET run_no = ?, source = '' WHERE run_no = ?
 
 -- put_state: an actor's state after a turn
 INSERT INTO monolite_states (run_no, version, state, retired_n) VALUES (?, ?, ?, ?)
@@ -132,7 +135,7 @@ SELECT status, count(*) FROM monolite_runs GROUP BY status
 -- entries: a run's journal, its delivered messages among its entries
 SELECT n, at_us, kind, key, args, value, error FROM monolite_journal WHERE run_no = :no AND n >= :from_n
 UNION ALL
-SELECT n, at_us, kind, channel, message_id, value, NULL FROM monolite_inbox
+SELECT n, at_us, kind, channel, message_id, value, refusal FROM monolite_inbox
 WHERE run_no = :no AND n >= :from_n
 ORDER BY 1 LIMIT :limit
 

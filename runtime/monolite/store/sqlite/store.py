@@ -180,12 +180,14 @@ class SqliteStore(SqliteReader):
             many(sql["insert_entry"], writes.journal)
         if writes.messages:
             many(sql["insert_message"], map(message_row, writes.messages))
+        if writes.redirected:
+            many(sql["redirect_message"], writes.redirected)
         if writes.taken:
             many(sql["take_message"], writes.taken)
-        if writes.replies:
-            many(sql["answer_message"], writes.replies)
         if writes.moved:
             many(sql["move_message"], writes.moved)
+        if writes.replies:
+            many(sql["answer_message"], writes.replies)
         if writes.continued:
             many(sql["move_views"], writes.continued)
             many(sql["move_links"], writes.continued)

@@ -1,0 +1,21 @@
+"""Fixtures of the actors' tests: a file, or memory, in a world of virtual time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.host.hosts import World
+
+
+@pytest.fixture(params=["file", "memory"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """A world on a file, and one in memory."""
+    return World(":memory:" if request.param == "memory" else tmp_path / "app.db")
+
+
+@pytest.fixture
+def lives(tmp_path: Path) -> World:
+    """A world on a file, for those who live more than once."""
+    return World(tmp_path / "app.db")

@@ -1,0 +1,159 @@
+"""Migration: stored state of an older class becomes that of a newer one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monolite import Actor, query, update
+from monolite.errors import PayloadInvalid, Rejected
+from tests.host.hosts import World
+
+
+def first_class() -> type[Actor]:
+    class Purse(Actor):
+        coins: int = 0
+
+        @update
+        async def add(self, coins: int) -> int:
+            self.coins += coins
+            return self.coins
+
+        @query
+        def read(self) -> str:
+            return f"{self.coins} coins"
+
+    return Purse
+
+
+def second_class() -> type[Actor]:
+    class Purse(Actor):
+        cents: int = 0
+
+        @Actor.migrate(from_version=1)
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+            return {"cents": 100 * state["coins"]}
+
+        @update
+        async def add(self, coins: int) -> int:
+            if coins < 0:
+                raise ValueError(coins)
+            self.cents += 100 * coins
+            return self.cents
+
+        @query
+        def read(self) -> str:
+            return f"{self.cents} cents"
+
+    return Purse
+
+
+def third_class() -> type[Actor]:
+    class Purse(Actor):
+        money: dict[str, int] = {}
+
+        @Actor.migrate(from_version=1)
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+            return {"cents": 100 * state["coins"]}
+
+        @Actor.migrate(from_version=2)
+        def to_money(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+            return {"money": {"EUR": state["cents"]}}
+
+        @update
+        async def add(self, coins: int) -> int:
+            self.money["EUR"] += 100 * coins
+            return self.money["EUR"]
+
+        @query
+        def read(self) -> str:
+            return f"{self.money} of {self.id}"
+
+    return Purse
+
+
+def broken_class() -> type[Actor]:
+    class Purse(Actor):
+        cents: int = 0
+
+        @Actor.migrate(from_version=1)
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+            return {"cents": state["pounds"]}
+
+        @update
+        async def add(self, coins: int) -> int:
+            return coins
+
+        @query
+        def read(self) -> str:
+            return "never"
+
+    return Purse
+
+
+async def test_state_goes_through_every_version_in_between(lives: World) -> None:
+    old: Any = first_class()
+    async with lives.runtime(old) as rt:
+        assert await rt.actor(old, "p").add(2) == 2
+    new: Any = third_class()
+    async with lives.runtime(new) as rt:
+        assert await rt.actor(new, "p").read() == "{'EUR': 200} of p"
+        assert await rt.actor(new, "p").add(1) == 300
+    async with lives.runtime(new) as rt:
+        assert await rt.actor(new, "p").read() == "{'EUR': 300} of p"
+
+
+async def test_a_query_of_an_actor_in_memory_reads_migrated_state(lives: World) -> None:
+    old, new = map(_any, (first_class(), second_class()))
+    async with lives.runtime(old) as rt:
+        await rt.actor(old, "p").add(2)
+    async with lives.runtime(new) as rt:
+        with pytest.raises(Exception, match="-1"):
+            await rt.actor(new, "p").add(-1)
+        assert await rt.actor(new, "p").read() == "200 cents"
+
+
+async def test_a_failing_first_turn_keeps_migrated_state(lives: World) -> None:
+    old, new = map(_any, (first_class(), second_class()))
+    async with lives.runtime(old) as rt:
+        await rt.actor(old, "p").add(2)
+    async with lives.runtime(new) as rt:
+        with pytest.raises(Exception, match="-1"):
+            await rt.actor(new, "p").add(-1)
+        assert await rt.actor(new, "p").add(1) == 300
+    async with lives.runtime(new) as rt:
+        assert await rt.actor(new, "p").read() == "300 cents"
+
+
+async def test_newer_state_is_refused_and_left_alone(lives: World) -> None:
+    old, new = map(_any, (first_class(), second_class()))
+    async with lives.runtime(new) as rt:
+        await rt.actor(new, "p").add(2)
+    async with lives.runtime(old) as rt:
+        with pytest.raises(PayloadInvalid, match="has version 2, the code has 1"):
+            await rt.actor(old, "p").read()
+        with pytest.raises(Rejected, match="has version 2, the code has 1"):
+            await rt.actor(old, "p").add(2)
+        info = await rt.describe("Purse/p")
+        assert info.waiting_on is not None
+        assert info.waiting_on.startswith("code that can load its state")
+        assert await rt.actor(old, "q").add(2) == 2
+    async with lives.runtime(new) as rt:
+        assert await rt.actor(new, "p").read() == "200 cents"
+
+
+async def test_a_migration_that_fails_leaves_the_others_running(lives: World) -> None:
+    old, broken, new = map(_any, (first_class(), broken_class(), second_class()))
+    async with lives.runtime(old) as rt:
+        await rt.actor(old, "p").add(2)
+    async with lives.runtime(broken) as rt:
+        with pytest.raises(Rejected, match="pounds"):
+            await rt.actor(broken, "p").add(2)
+        assert await rt.actor(broken, "q").add(2) == 2
+    async with lives.runtime(new) as rt:
+        assert await rt.actor(new, "p").add(1) == 300
+
+
+def _any(cls: type[Actor]) -> Any:
+    return cls
