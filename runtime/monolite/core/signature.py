@@ -134,7 +134,11 @@ class Signature:
     def _resolved(self) -> inspect.Signature:
         if self._signature is not None:
             return self._signature
-        signature = inspect.signature(self._fn)
+        try:
+            signature = inspect.signature(self._fn)
+        except ValueError:
+            # A builtin that does not say what it takes, such as `time.time`.
+            signature = inspect.signature(_takes_anything)
         hints = self._hints()
         positional: list[Any] = []
         by_name: dict[str, Any] = {}
@@ -171,3 +175,7 @@ class Signature:
                 "define at the top level; define the type there"
             )
             raise TypeError(msg) from error
+
+
+def _takes_anything(*_args: Any, **_kwargs: Any) -> Any:
+    return None

@@ -23,6 +23,7 @@ class Batch:
     __slots__ = (
         "answers",
         "asks",
+        "careful",
         "created",
         "early",
         "ended",
@@ -46,6 +47,8 @@ class Batch:
 
     def __init__(self) -> None:
         self.writes = Writes()
+        self.careful = False
+        """Whether ids that nobody else should have are looked up: the turn is being repeated."""
         # Memory, once committed.
         self.created: dict[str, Run] = {}
         self.touched: dict[RunNo, Resident] = {}

@@ -104,23 +104,31 @@ class Engine:
         Raises what `Store.commit` raises; then nothing was released, and the caller still has
         the events.
         """
+        left = tuple(self.work)
         for tries_left in reversed(range(CONFLICTS_MAX)):
             self.batch = Batch()
+            self.batch.careful = tries_left < CONFLICTS_MAX - 1
             self.now_us = now_us
             try:
                 self._process(events)
                 if self.batch.writes:
                     self.store.commit(self.batch.writes)
             except Conflict:
-                self.residency.forget(self.batch)
+                self._forget(left)
                 if tries_left == 0:
                     raise
             except BaseException:
-                self.residency.forget(self.batch)
+                self._forget(left)
                 raise
             else:
                 return self._release()
         raise AssertionError
+
+    def _forget(self, left: tuple[partial[None], ...]) -> None:
+        """Bring memory back to what is committed."""
+        self.residency.forget(self.batch)
+        self.work = deque(left)
+        self.must_look_outside = True
 
     def look(self, events: list[Event], now_us: int) -> Released:
         """Answer events that only read, from what is committed; for when nothing can be."""

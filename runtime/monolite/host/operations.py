@@ -13,7 +13,7 @@ from monolite.core.admission import Admission, admit
 from monolite.core.entry import Attempt, Run
 from monolite.core.machine import Detach, Operation
 from monolite.core.spawn import child_id, workflow_of
-from monolite.errors import Interrupted, UnknownWorkflow
+from monolite.errors import AlreadyExists, Interrupted, UnknownWorkflow
 from monolite.host.ending import ended_by, to_waiter, unknown
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident, Retrying
@@ -148,6 +148,12 @@ class Operations:
             self._engine.answer(parent, operation, None, text)
             return
         id = child_id(parent.run.id, parent.run.generation, operation.key)
+        taken = self._taken(id)
+        if taken is not None:
+            why = f"the id {id!r} of this child is taken by a {taken.name!r} run"
+            text = failure.encode(failure.describe(AlreadyExists(why)))
+            self._engine.answer(parent, operation, None, text)
+            return
         operation.target = id
         run = self._engine.new_run(
             id,
@@ -159,7 +165,17 @@ class Operations:
         )
         self._engine.begin(run, definition)
 
+    def _taken(self, id: str) -> Run | None:
+        """Return the run that has an id which only a child should have.
+
+        Whoever took it made the commit fail: only then is it worth looking in the file.
+        """
+        batch = self._engine.batch
+        return self._engine.newest(id) if batch.careful else batch.created.get(id)
+
     def detach(self, parent: Resident, command: Detach) -> None:
+        if self._taken(command.id) is not None:
+            return  # nobody waits for an answer that could say so
         version = workflow_of(command.call).version
         name = command.call.definition.name
         run = self._engine.new_run(command.id, name, version, command.payload, parent=parent.run)
@@ -167,6 +183,10 @@ class Operations:
 
     def _begin_spawned(self, run: Run) -> None:
         if run.no in self._engine.residency or run.ended:
+            return
+        if self._engine.batch.created.get(run.id) is not run:
+            # Left over by the turn that wrote its row: since then it may have come and gone.
+            self._engine.resident(run.no)
             return
         definition = self._engine.registry.get(run.name)
         if definition is None:

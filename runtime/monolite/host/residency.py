@@ -19,7 +19,6 @@ from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.entry import Attempt, Run, RunNo
 from monolite.core.machine import Machine
-from monolite.errors import Diverged
 from monolite.host.batch import Batch
 from monolite.host.resident import HOT, Resident, Words
 
@@ -109,13 +108,13 @@ class Residency:
         machine = Machine(run, definition)
         machine.replaying = True
         engine.entering(run.id)
+        entries = engine.store.entries(run.no)
         try:
             machine.start(run.started_us or run.created_us)
-            entries = engine.store.entries(run.no)
             for entry in entries:
                 machine.deliver(entry)
             machine.check_replayed(len(entries))
-        except Diverged as error:
+        except Exception as error:  # noqa: BLE001 - Diverged, or a row that cannot be read: its own run's
             engine.running = None
             machine.unload()
             log.warning("%s is parked as diverged: %s", run.id, error)
@@ -298,12 +297,14 @@ class Residency:
 
     def _choose_leavers(self, surplus: int, now_us: int) -> None:
         batch = self._engine.batch
+        # Whoever still has work to be carried out would not be brought back for it.
+        working = {id(work.args[0]) for work in self._engine.work}
         oldest_first = sorted(self.live.values(), key=lambda r: r.touched_us)
         for resident in oldest_first:
             if surplus <= 0:
                 break
             no = resident.run.no
-            if no in batch.touched or resident.run.ended:
+            if no in batch.touched or resident.run.ended or id(resident) in working:
                 continue
             self._settle_one(resident, now_us)
             batch.evicted.append(resident)
