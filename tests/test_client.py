@@ -235,8 +235,9 @@ async def test_a_run_cancelled_before_any_engine_starts_never_begins(place: Plac
 
 async def test_a_run_restarted_before_any_engine_starts_begins_once(place: Place) -> None:
     async with place.client() as client:
+        run = client.handle("t", programs.tidies_up)
         for _ in range(3):
-            run = await client.spawn(programs.tidies_up(), id="t", id_conflict="restart")
+            await client.spawn(programs.tidies_up(), id="t", id_conflict="restart")
         with place.engine() as engine:
             assert await run.result() == "tidy"
             assert engine.finish() == 0

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -155,9 +156,9 @@ async def test_a_timer_set_before_the_kill_fires_once_and_not_early(place: Place
 async def test_a_child_runs_once_and_its_result_arrives_once(place: Place) -> None:
     async with place.client() as client:
         parent = await client.spawn(programs.parent_of_waits(), id="p")
+        child = client.handle("p/waits#1", programs.waits)
         for _ in range(2):
             with place.engine() as engine:
-                child = client.handle(await place.until(child_of_p), programs.waits)
                 await place.until(partial(value, id=child.id, view="seen"))
                 engine.kill()
         await child.signal(programs.stop, None)
@@ -235,7 +236,7 @@ def test_a_file_whose_engine_is_killed_again_and_again_stays_true(
     moments = random.Random(f"storm of {rounds}")
     for life in range(1, rounds + 1):
         with place.process("tests.processes.storm", life, witness.next_numbers()) as engine:
-            witness.listen(engine, acknowledgements=moments.randrange(-1, 80))
+            witness.listen(engine, acknowledgements=moments.randrange(80))
             witness.take_down(engine.kill())
         witness.look_at_the_file()
     last = ("tests.processes.storm", rounds + 1, witness.next_numbers(), "--last")
@@ -263,7 +264,7 @@ class Witness:
         return json.dumps({sender: max(sent, default=0) + 1 for sender, sent in self.sent.items()})
 
     def listen(self, engine: Child, acknowledgements: int) -> None:
-        """Hear so many acknowledgements; with -1, not even that the engine is open."""
+        """Hear so many acknowledgements; with none, only that it is about to open the file."""
         heard = -1
         for said in engine.lines():
             heard += self.take_down([said])
@@ -280,8 +281,8 @@ class Witness:
                     self.spawned.append(id)
                 case {"sent": [str(sender), int(number)]}:
                     self.sent[sender].append(number)
-                case {"collected": list(collected)}:
-                    self.collected = collected
+                case {"collected": dict()}:
+                    self.collected = cast("dict[str, list[list[object]]]", what)["collected"]
                 case {"done": str(id), "once": str(once), "child": str(child)}:
                     self.done[id] = {"once": once, "child": child}
                 case "opening":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -67,7 +67,7 @@ CODE = [programs, parent, detacher, waiter, guarded, volleys, names_badly]
 
 
 @asynccontextmanager
-async def unharmed(path: Path) -> AsyncIterator[Runtime]:
+async def unharmed(path: Path) -> AsyncGenerator[Runtime]:
     """A runtime that must serve others at the end, and must open again."""
     async with Runtime(path, actors=CODE, shutdown_grace=0) as rt:
         yield rt
@@ -90,7 +90,19 @@ async def test_a_name_that_cannot_be_stored_fails_its_run(
         assert isinstance(failed.value.cause, Misused)
 
 
-@pytest.mark.parametrize("make", [Signal, View, lambda name: step(name, str, "x")])
+def make_signal(name: str) -> object:
+    return Signal(name, str)
+
+
+def make_view(name: str) -> object:
+    return View(name, str)
+
+
+def make_step(name: str) -> object:
+    return step(name, str, "x")
+
+
+@pytest.mark.parametrize("make", [make_signal, make_view, make_step])
 def test_a_name_that_cannot_be_stored_is_refused_where_it_is_given(
     make: Callable[[str], object],
 ) -> None:

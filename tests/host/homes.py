@@ -50,7 +50,7 @@ class Home:
         }
         if self.path is None:
             return RuntimeOn(self._memory, **settings)
-        return Runtime(self.path, durability="normal", **settings)
+        return Runtime(self.path, **settings)
 
 
 async def waits_on(run: Handle[Any], words: str) -> Info:

@@ -55,7 +55,7 @@ class Batch:
         self.ended: list[Resident] = []
         self.evicted: list[Resident] = []
         self.parked: list[RunNo] = []
-        self.links: list[Link] = []
+        self.links: dict[RunNo, list[Link]] = {}
         self.taken: set[int] = set()
         self.last_seq = 0
         self.early: dict[RunNo, list[Message]] = {}

@@ -212,8 +212,8 @@ class Engine:
             in_flight.pop(token, None)
         for flight in batch.launches:
             in_flight[flight.token] = flight
-        for link in batch.links:
-            self.links.setdefault(link.target_no, []).append(link)
+        for target_no, links in batch.links.items():
+            self.links.setdefault(target_no, []).extend(links)
         for no in batch.writes.unlinked:
             self.links.pop(no, None)
         self.last_seq = max(self.last_seq, batch.last_seq)
@@ -508,7 +508,8 @@ class Engine:
 
     def tell_waiting(self, run: Run, value: str | None, error: str | None) -> None:
         """Answer the runs that wait for the end of this one: its parent, and who asked."""
-        waiting = [(link.waiter_no, link.key) for link in self.links.get(run.no, ())]
+        links = [*self.links.get(run.no, ()), *self.batch.links.get(run.no, ())]
+        waiting = [(link.waiter_no, link.key) for link in links]
         if waiting:
             self.batch.writes.unlinked.append(run.no)
         if run.parent_no is not None and run.parent_key is not None:

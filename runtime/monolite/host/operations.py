@@ -253,7 +253,7 @@ class Operations:
         else:
             link = Link(run.no, waiter.run.no, operation.key)
             self._engine.batch.writes.links.append(link)
-            self._engine.batch.links.append(link)
+            self._engine.batch.links.setdefault(run.no, []).append(link)
 
     def abandon(self, resident: Resident, operation: Operation) -> None:
         """Stop what nobody waits for any more."""

@@ -46,8 +46,10 @@ def info(run: Run, words: Words | None = None) -> Info:
 
 
 def _attributes(run: Run) -> dict[str, Any]:
-    found = _json(run.attributes)
-    return found if isinstance(found, dict) else {}
+    try:
+        return msgspec.json.decode(run.attributes or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _plain_words(run: Run) -> str | None:

@@ -136,8 +136,8 @@ def _without_tables(con: apsw.Connection, path: Path) -> FileDamaged | FileForei
 def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
     """Open the connection that writes; files are made readable by their owner only.
 
-    Until `keep_log(con, keep=False)`, closing it leaves a log as it was: a file that turns out to be
-    unfit is not written to.
+    Until `keep_log(con, keep=False)`, closing it leaves a log as it was: a file that turns out
+    to be unfit is not written to.
     """
     require_sqlite()
     if not path.exists():
