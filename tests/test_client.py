@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from monolite import Client, Runtime
+from monolite.core.entry import Run, RunNo
 from monolite.errors import (
     AlreadyExists,
     Cancelled,
@@ -18,6 +19,10 @@ from monolite.errors import (
     WorkflowFailed,
 )
 from monolite.host import client as client_module
+from monolite.host.client import ring_engine
+from monolite.store.protocol import Message, Writes
+from monolite.store.sqlite.door import SqliteDoor
+from monolite.store.sqlite.store import SqliteStore
 from tests.processes import programs
 from tests.processes.child import Child
 from tests.processes.place import Place
@@ -230,8 +235,9 @@ async def test_a_run_cancelled_before_any_engine_starts_never_begins(place: Plac
 
 async def test_a_run_restarted_before_any_engine_starts_begins_once(place: Place) -> None:
     async with place.client() as client:
+        run = client.handle("t", programs.tidies_up)
         for _ in range(3):
-            run = await client.spawn(programs.tidies_up(), id="t", id_conflict="restart")
+            await client.spawn(programs.tidies_up(), id="t", id_conflict="restart")
         with place.engine() as engine:
             assert await run.result() == "tidy"
             assert engine.finish() == 0
@@ -374,6 +380,101 @@ async def test_a_client_in_another_directory_means_the_same_file(
         monkeypatch.chdir("/")
         run = await client.spawn(programs.naps())
         assert await run.result() == "rested"
+
+
+# At the very moment that the engine does the same.
+
+
+class Meanwhile:
+    """Lets a client act right before the engine's next commit, when its decisions are made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.act: Callable[[SqliteDoor], object] | None = None
+        commit = SqliteStore.commit
+
+        def after_the_client(store: SqliteStore, writes: Writes) -> None:
+            act, self.act = self.act, None
+            if act is not None:
+                door = SqliteDoor.open_door(store.path, create=False, now_us=0)
+                act(door)
+                door.close()
+            commit(store, writes)
+
+        monkeypatch.setattr(SqliteStore, "commit", after_the_client)
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    return Meanwhile(monkeypatch)
+
+
+def a_run(id: str) -> Run:
+    return Run(RunNo(0), id, 1, "collector", 1, "queued", "[]", 0, wake_at_us=0)
+
+
+async def test_an_id_that_a_client_takes_meanwhile_is_joined(
+    place: Place, meanwhile: Meanwhile
+) -> None:
+    async with Runtime(place.path, actors=[programs]) as rt:
+        meanwhile.act = lambda door: door.spawn(a_run("c"), "attach")
+        run = await rt.spawn(programs.collector(), id="c")
+        await run.signal(programs.numbers, ("", -1))
+        assert await run.result() == []
+        assert [info.generation for info in await rt.list()] == [1]
+
+
+async def test_an_id_that_a_client_takes_meanwhile_is_refused(
+    place: Place, meanwhile: Meanwhile
+) -> None:
+    async with Runtime(place.path, actors=[programs]) as rt:
+        meanwhile.act = lambda door: door.spawn(a_run("c"), "attach")
+        with pytest.raises(AlreadyExists):
+            await rt.spawn(programs.collector(), id="c", id_conflict="reject")
+        assert await rt.handle("c").cancel()
+
+
+async def test_a_run_that_a_client_starts_meanwhile_is_restarted(
+    place: Place, meanwhile: Meanwhile
+) -> None:
+    async with Runtime(place.path, actors=[programs]) as rt:
+        meanwhile.act = lambda door: door.spawn(a_run("c"), "attach")
+        run = await rt.spawn(programs.collector(), id="c", id_conflict="restart")
+        await run.signal(programs.numbers, ("", -1))
+        assert await run.result() == []
+        assert (await run.describe()).generation == 2
+
+
+async def test_a_message_that_a_client_sends_meanwhile_is_a_duplicate(
+    place: Place, meanwhile: Meanwhile
+) -> None:
+    async with Runtime(place.path, actors=[programs]) as rt:
+        run = await rt.spawn(programs.collector(), id="c")
+        message = Message(RunNo(0), "signal", "numbers", '["client",1]', 0, "m")
+        meanwhile.act = lambda door: door.post("c", message)
+        answer = await run.signal(programs.numbers, ("engine", 1), id="m")
+        assert (answer.accepted, answer.reason) == (True, "duplicate")
+        await run.signal(programs.numbers, ("", -1))
+        assert await run.result() == [("client", 1)]
+
+
+async def test_messages_that_clients_send_meanwhile_all_arrive(
+    place: Place, meanwhile: Meanwhile
+) -> None:
+    """The client's message has the lower number in the file, but the engine's was delivered."""
+    async with Runtime(place.path, actors=[programs]) as rt:
+        run = await rt.spawn(programs.collector(), id="c")
+        for number in range(10):
+            message = Message(RunNo(0), "signal", "numbers", f'["client",{number}]', 0)
+            meanwhile.act = lambda door, m=message: door.post("c", m)
+            await run.signal(programs.numbers, ("engine", number))
+        ring_engine(place.path)
+        async for value in run.watch(programs.seen):
+            if value == 20:
+                break
+        await run.signal(programs.numbers, ("", -1))
+        received = await run.result()
+    for sender in ("client", "engine"):
+        assert [number for who, number in received if who == sender] == list(range(10))
 
 
 # Many at once.

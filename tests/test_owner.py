@@ -171,20 +171,28 @@ async def test_an_owner_that_is_well_can_be_passed_over_too(place: Place) -> Non
 
 async def test_a_program_is_told_by_the_exception_itself(place: Place) -> None:
     """`except Fenced` works: the error is not wrapped into a group."""
-    with pytest.raises(Fenced) as fenced:
+
+    async def program() -> None:
         async with Runtime(place.path, actors=[programs]):
             with place.engine("--takeover") as new:
                 new.hear("open")
                 await asyncio.Event().wait()
+
+    with pytest.raises(Fenced) as fenced:
+        await program()
     assert (fenced.value.epoch, fenced.value.current) == (1, 2)
-    assert f"process {new.pid}" in fenced.value.owner
+    assert fenced.value.owner.startswith("process ")
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0, "the program goes on unharmed"
 
 
 async def test_a_passed_over_owner_stops_its_activities(place: Place) -> None:
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     @activity
     async def endless() -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -194,13 +202,17 @@ async def test_a_passed_over_owner_stops_its_activities(place: Place) -> None:
     async def runs_endless() -> None:
         await endless()
 
-    with pytest.raises(Fenced):
+    async def program() -> None:
         async with Runtime(place.path, actors=[runs_endless]) as rt:
             await rt.spawn(runs_endless())
+            await begun.wait()
             with place.engine("--takeover") as new:
                 new.hear("open")
                 await asyncio.Event().wait()
-    await ended.wait()
+
+    with pytest.raises(Fenced):
+        await program()
+    assert ended.is_set()
 
 
 # Readers are always free.

@@ -278,7 +278,7 @@ async def test_what_lies_in_the_log_is_not_passed_over_in_silence(open_directory
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{made}{suffix}", f"{path}{suffix}")
     for suffix in ("", "-wal"):
-        os.chmod(f"{path}{suffix}", 0o444)
+        Path(f"{path}{suffix}").chmod(0o444)
     path.parent.chmod(0o555)
     error, text = opened_by_somebody_else(path)["read"]
     assert (error, text) == ("", "1 runs") or (error == "FileForeign" and "-wal" in text)
@@ -314,5 +314,5 @@ async def test_an_empty_file_is_a_place_for_a_new_one(place: Place) -> None:
 async def test_a_file_with_nothing_in_it_yet_can_be_asked(place: Place) -> None:
     place.path.touch()
     async with Client(place.path) as client:
-        with pytest.raises(FileForeign, match="app.db is empty"):
+        with pytest.raises(FileForeign, match=r"app\.db is empty"):
             await client.list()

@@ -7,6 +7,7 @@ came from memory addresses, a replay would diverge.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -130,6 +131,86 @@ def test_a_cancelled_group_waiting_for_clean_up_goes_quiet_after_every_entry(
     play.answer("save#1", "a1").asks().goes_on()
     play.skip(1).asks('activity save#3("second of b")', 'activity save#4("second of a")')
     play.answer("save#3", "b2").answer("save#4", "a2").skip(1).completes(["b1", "a1", "b2", "a2"])
+
+
+def test_a_cancelled_scope_around_a_group_that_cleans_up_goes_quiet(stage: Stage) -> None:
+    """Every repetition wakes the group, which waits again: each step makes the next."""
+
+    @workflow
+    async def mixing() -> list[str]:
+        done: list[str] = []
+
+        async def child(name: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                done.append(await save(f"first of {name}"))
+                done.append(await save(f"second of {name}"))
+
+        with anyio.move_on_after(10):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child("a"))
+                group.create_task(child("b"))
+        done.append("left")
+        return done
+
+    play = stage.start(mixing()).skip(10)
+    play.asks('activity save#1("first of a")', 'activity save#2("first of b")').goes_on()
+    play.answer("save#2", "b1").asks('activity save#3("second of b")').goes_on()
+    play.answer("save#3", "b2").asks().goes_on()
+    play.answer("save#1", "a1").asks('activity save#4("second of a")').goes_on()
+    play.answer("save#4", "a2").completes(["b1", "b2", "a1", "a2", "left"])
+
+
+def test_a_scope_that_paused_still_cancels_what_comes_next(stage: Stage) -> None:
+    @workflow
+    async def insisting() -> list[str]:
+        done: list[str] = []
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            saving = asyncio.create_task(_saved())
+            while not saving.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([saving])
+            done.append(saving.result())
+            await go_on.receive()
+            done.append("not reached")
+        return done
+
+    async def _saved() -> str:
+        return await save("it")
+
+    play = stage.start(insisting()).asks('activity save#1("it")').goes_on()
+    play.answer("save#1", "saved").completes(["saved"])
+
+
+def test_other_tasks_come_to_their_end_beside_a_repeated_cancellation(stage: Stage) -> None:
+    @workflow
+    async def mixing() -> list[str]:
+        async def stepping() -> None:
+            for _ in range(5_000):
+                await asyncio.sleep(0)
+            await save("after many steps")
+
+        async def cleaning() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await save("at once")
+
+        other = asyncio.create_task(stepping())
+        with anyio.CancelScope() as scope:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(cleaning())
+                await asyncio.sleep(0)
+                scope.cancel()
+                await asyncio.Event().wait()
+        await other
+        return ["done"]
+
+    play = stage.start(mixing())
+    play.asks('activity save#1("at once")', 'activity save#2("after many steps")')
+    play.answer("save#1", "").answer("save#2", "").completes(["done"])
 
 
 def test_cancelling_a_run_with_a_shielded_child_goes_quiet(stage: Stage) -> None:

@@ -12,12 +12,12 @@ from monolite.core.entry import Entry, Run, RunNo, describe_request
     [
         ("activity", "charge#1", '["visa",5]', 'activity charge#1("visa",5)'),
         ("activity", "charge#1", "[]", "activity charge#1()"),
-        ("activity", "charge#1", '{"args":[],"kwargs":{}}', 'activity charge#1{"args":[],"kwargs":{}}'),
+        ("activity", "a#1", '{"args":[],"kwargs":{}}', 'activity a#1{"args":[],"kwargs":{}}'),
         ("child", "order#2", '[{"a":[1]}]', 'child order#2({"a":[1]})'),
         ("signal", "approval", None, "signal approval"),
         ("timer", "timer#3", "1500000", "timer#3 (a timer of 1.5 s)"),
         ("timer", "timer#3", None, "timer#3 (a timer of 0 s)"),
-        ("activity", "a#1", '"blake2b:abc (2000 characters)"', 'activity a#1"blake2b:abc (2000 characters)"'),
+        ("activity", "a#1", '"blake2b:abc"', 'activity a#1"blake2b:abc"'),
     ],
 )  # fmt: skip
 def test_a_request_reads_as_a_call(kind: str, key: str, args: str | None, words: str) -> None:

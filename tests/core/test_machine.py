@@ -10,6 +10,7 @@ import pytest
 import monolite
 from monolite import Signal, View, activity, errors, step, workflow
 from monolite.core import entry as e
+from monolite.core.channel import machine_of
 from monolite.core.entry import Entry
 from tests.core.play import NOON_US, Stage
 
@@ -290,6 +291,18 @@ def test_a_message_whose_receiver_gives_up_goes_to_the_next(stage: Stage) -> Non
     play.signal("approval", True).signal("notes", "a").completes("a")
 
 
+def test_a_message_whose_receiver_is_cancelled_as_it_wakes_goes_to_the_next(stage: Stage) -> None:
+    @workflow
+    async def two() -> str:
+        first, second = asyncio.create_task(notes.receive()), asyncio.create_task(notes.receive())
+        await asyncio.sleep(0)
+        machine_of("this test").channel("notes").push('"mine"')
+        first.cancel()
+        return await second
+
+    stage.start(two()).completes("mine")
+
+
 def test_a_channel_can_be_read_with_async_for(stage: Stage) -> None:
     @workflow
     async def collect() -> list[str]:
@@ -502,6 +515,22 @@ def test_time_stands_still_until_something_happens(stage: Stage) -> None:
         return [f"{moment:%H:%M:%S %Z}" for moment in seen]
 
     stage.start(watching()).skip(90).completes(["12:00:00 UTC", "12:00:00 UTC", "12:01:30 UTC"])
+
+
+def test_time_does_not_go_back_when_the_clock_is_set_back(stage: Stage) -> None:
+    @workflow
+    async def watching() -> list[str]:
+        seen: list[str] = []
+        for _ in range(3):
+            await approval.receive()
+            seen.append(f"{monolite.now():%H:%M:%S}")
+        return seen
+
+    play = stage.start(watching())
+    for hours in (2, -1, 2):
+        play.now_us += hours * 3_600_000_000
+        play.signal("approval", True)
+    play.completes(["14:00:00", "14:00:00", "15:00:00"])
 
 
 def test_chance_and_ids_are_the_runs_own_and_repeat(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -14,6 +15,7 @@ import traceback
 import urllib.request
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,33 @@ def test_tracebacks_and_warnings_may_read_source_files(stage: Stage) -> None:
         return f"{'raise ValueError  # explained' in text} {len(caught)}"
 
     stage.start(explaining()).completes("True 1")
+
+
+def test_a_log_line_may_reach_whatever_file_the_program_logs_to(
+    tmp_path: Path, stage: Stage
+) -> None:
+    """Where a log goes is the program's business; it decides nothing in the workflow."""
+    log = logging.getLogger("monolite.tests.workflow")
+    late = logging.FileHandler(tmp_path / "late.log", delay=True)
+    rotating = RotatingFileHandler(tmp_path / "rotating.log", maxBytes=1, backupCount=1, delay=True)
+
+    @workflow
+    async def talking() -> str:
+        for number in range(3):
+            log.warning("line %d", number)
+        return "logged"
+
+    for handler in (late, rotating):
+        log.addHandler(handler)
+    log.propagate = False
+    try:
+        stage.start(talking()).completes("logged")
+    finally:
+        for handler in (late, rotating):
+            log.removeHandler(handler)
+            handler.close()
+    assert (tmp_path / "late.log").read_text() == "line 0\nline 1\nline 2\n"
+    assert (tmp_path / "rotating.log").read_text() == "line 2\n"
 
 
 def test_printing_and_computing_are_allowed(

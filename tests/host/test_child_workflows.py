@@ -9,8 +9,10 @@ import pytest
 
 import monolite
 from monolite import Handle, activity, errors, workflow
+from monolite.host import engine
 from tests.host import gate
-from tests.host.homes import Home, waits_on
+from tests.host.clocks import ManualClock
+from tests.host.homes import Home, ended, waits_on
 from tests.host.loops import on_both_loops
 
 
@@ -555,3 +557,68 @@ async def test_a_detached_child_without_an_id_waits_for_its_code(home: Home) -> 
     async with home.runtime(waiting) as rt:
         await gate.open(rt.handle(child_id), "found")
         assert await rt.handle(child_id).result() == "found"
+
+
+async def test_a_run_that_ends_in_the_very_turn_in_which_its_result_is_asked_for_is_heard(
+    home: Home,
+) -> None:
+    @workflow
+    async def asking() -> str:
+        child = await monolite.spawn(waiting(), detached=True)
+        answer = asyncio.ensure_future(child.result())
+        await asyncio.sleep(0)
+        await gate.open(child, "in time")
+        return await answer
+
+    async with home.runtime(asking, waiting) as rt:
+        with anyio.fail_after(5):
+            assert await (await rt.spawn(asking())).result() == "in time"
+
+
+async def test_ends_that_wait_for_the_next_turn_are_heard_in_the_next_life(
+    home: Home, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = anyio.Event()
+
+    @activity
+    async def work() -> str:
+        await go.wait()
+        return "done"
+
+    @workflow
+    async def child() -> str:
+        return await work()
+
+    @workflow
+    async def parent() -> str:
+        return await child()
+
+    @workflow
+    async def asking() -> str:
+        return await (await monolite.spawn(child(), id="kid")).result()
+
+    @workflow
+    async def ending() -> str:
+        await monolite.spawn(waiting(), id="left")
+        return await work()
+
+    actors = (parent, child, asking, ending, waiting)
+    async with home.runtime(*actors, clock=clock) as rt:
+        await rt.spawn(child(), id="kid")
+        for definition in (parent, asking, ending):
+            await rt.spawn(definition(), id=definition.name)
+        await waits_on(rt.handle("parent/child#1"), "running work")
+        for _ in range(3):
+            await clock.skip(rt, 2)  # by now every row says what its run waits for
+        monkeypatch.setattr(engine, "CASCADE_MAX", 0)
+        go.set()
+        for id in ("parent/child#1", "kid", "ending"):
+            assert await rt.handle(id).result() == "done"
+        assert (await rt.describe("parent")).status == "waiting"
+
+    monkeypatch.undo()
+    async with home.runtime(*actors, clock=clock) as rt:
+        with anyio.fail_after(5):
+            assert await rt.handle("parent").result() == "done"
+            assert await rt.handle("asking").result() == "done"
+            assert (await ended(rt.handle("left"))).status == "cancelled"

@@ -30,7 +30,11 @@ def reports(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found
 
 
-async def test_code_that_computes_for_a_second_is_named(caplog: pytest.LogCaptureFixture) -> None:
+async def test_code_that_computes_for_long_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert STUCK_S == 1
+    monkeypatch.setattr("monolite.host.thread.STUCK_S", 0.1)
     reported = threading.Event()
 
     @workflow
@@ -54,7 +58,7 @@ async def test_code_that_computes_for_a_second_is_named(caplog: pytest.LogCaptur
         logging.getLogger(LOGGER).removeHandler(handler)
     (report,) = reports(caplog)
     assert report == (
-        "workflow 'busy-1' has run its own code for over 1 s without waiting and holds up all "
+        "workflow 'busy-1' has run its own code for over 0.1 s without waiting and holds up all "
         "others; move the work into an activity"
     )
 

@@ -30,7 +30,7 @@ class Child:
         tracer: Sequence[str] = (),
     ) -> None:
         self.said: list[Any] = []
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed on exit
         self._process = subprocess.Popen(
             [*tracer, sys.executable, "-m", module, *map(str, args)],
             stdin=subprocess.PIPE,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
+from monolite.core.admission import check_id
 from monolite.core.duration import Duration, seconds
 from monolite.core.loop import running_loop
 from monolite.core.retry import Retry, as_retry
@@ -83,7 +84,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         changes: dict[str, Any] = {
             "timeout_s": None if timeout is None else seconds(timeout, name="timeout"),
             "retry": None if retry is None else as_retry(retry),
-            "name": name,
+            "name": None if name is None else check_id(name, "name"),
             "at_most_once": at_most_once,
         }
         given = {field: value for field, value in changes.items() if value is not None}

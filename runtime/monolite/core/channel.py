@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar, overload
 
+from monolite.core.admission import check_id
 from monolite.core.loop import running_loop
 from monolite.core.payload import Codec, codec, encode
 from monolite.errors import Misused
@@ -25,7 +26,7 @@ class _Channel(Generic[T]):
     __slots__ = ("_codec", "name", "type")
 
     def __init__(self, name: str, type: Any) -> None:  # noqa: A002
-        self.name = name
+        self.name = check_id(name, f"name of a {self._noun}")
         self.type = type
         self._codec: Codec[T] | None = None
 

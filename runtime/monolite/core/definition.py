@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from monolite.core.admission import check_id
 from monolite.core.call import Call, Options
 from monolite.core.duration import Duration, seconds
 from monolite.core.failure import register_exception
@@ -26,7 +27,8 @@ class Definition(Generic[R_co]):
 
     def __init__(self, fn: Callable[..., Any], name: str | None, opts: Options) -> None:
         self.fn = fn
-        self.name: str = name or str(getattr(fn, "__name__", type(fn).__name__))
+        found = str(getattr(fn, "__name__", type(fn).__name__)) if name is None else name
+        self.name = check_id(found, f"name of {type(self).__name__.lower()}")
         self.opts = opts
         self.signature = Signature(fn, self.name)
         self.is_async = inspect.iscoroutinefunction(fn)

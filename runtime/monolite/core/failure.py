@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import math
 import traceback as tb
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -139,8 +139,8 @@ def _plain(value: Any) -> Any:
 def _traceback(error: BaseException) -> str:
     try:
         lines = tb.format_tb(error.__traceback__)
-        if isinstance(error, BaseExceptionGroup):
-            lines = tb.format_exception(cast("BaseException", error))
+        if issubclass(type(error), BaseExceptionGroup):
+            lines = tb.format_exception(error)
         if not lines:
             # Never raised in this life, such as the cause of a rebuilt error: what was recorded.
             notes = [n for n in getattr(error, "__notes__", ()) if str(n).startswith(RECORDED)]

@@ -2,7 +2,8 @@
 
 Python reports such calls to audit hooks (PEP 578). The hook looks at them only while a
 workflow's loop is running on the calling thread, so that everything else in the process is
-left alone. Imports and tracebacks inside a workflow may read source files.
+left alone. Imports and tracebacks inside a workflow may read source files, and what it logs may
+go to a file that is opened or rotated just then.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ _MAY_READ = ("<frozen importlib", "linecache.py", "tokenize.py", "zipimport")
 _MAY_READ_EVENTS = frozenset(
     {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove"}
 )
+_LOGGING = ("logging/__init__.py", "logging/handlers.py")
 FRAMES_MAX = 40
 
 _installed: list[bool] = []
@@ -74,7 +76,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _refuse(event: str, args: tuple[Any, ...]) -> None:
-    if event in _MAY_READ_EVENTS and _reads_source():
+    if event in _MAY_READ_EVENTS and _is_harmless():
         return
     call = _OUTSIDE[event]
     if event == "open" and args:
@@ -84,14 +86,14 @@ def _refuse(event: str, args: tuple[Any, ...]) -> None:
     raise NotDurable(call)
 
 
-def _reads_source() -> bool:
-    """Return whether the import system or a traceback is what reads."""
+def _is_harmless() -> bool:
+    """Return whether it is an import, a traceback or a log that opens the file."""
     frame = inspect.currentframe()
     for _ in range(FRAMES_MAX):
         if frame is None:
             return False
         name = frame.f_code.co_filename
-        if name.startswith(_MAY_READ[0]) or name.endswith(_MAY_READ[1:]):
+        if name.startswith(_MAY_READ[0]) or name.endswith(_MAY_READ[1:] + _LOGGING):
             return True
         frame = frame.f_back
     return False

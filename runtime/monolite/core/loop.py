@@ -36,6 +36,9 @@ init_future: Callable[..., None] = vars(Future)["__init__"]
 STEPS_MAX = 10_000_000
 """Steps without waiting for anything: more means that the code spins (`sleep(0)` in a loop)."""
 
+REPEATED_MAX = 1_000
+"""Repetitions of anyio's cancellations after one entry; code that swallowed that many waits on."""
+
 FOREVER_S = 253_402_300_799
 """The end of the year 9999, the last that has a date: a timer set for later waits until then."""
 
@@ -195,7 +198,8 @@ class WorkflowLoop:
             return
         outer = _get_running_loop()
         _set_running_loop(self)
-        steps = redeliveries = 0
+        steps = repeated = in_a_row = 0
+        held: list[Handle] = []
         try:
             while ready:
                 handle = ready.popleft()
@@ -204,13 +208,15 @@ class WorkflowLoop:
                 callback = handle.callback
                 if type(callback) is MethodType and callback.__name__ == _ANYIO_REDELIVERY:
                     # anyio repeats a cancellation on every turn of the loop for as long as a
-                    # task in the scope waits. When nothing else is ready, that is "quiet".
-                    redeliveries += 1
-                    if redeliveries > len(ready) + 1:
-                        ready.append(handle)
-                        return
+                    # task in the scope waits. When nothing else is ready, that is "quiet"; when
+                    # the repetition itself wakes tasks that only wait again, it has to pause.
+                    in_a_row += 1
+                    repeated += 1
+                    if in_a_row > len(ready) + 1 or repeated > REPEATED_MAX:
+                        held.append(handle)
+                        continue
                 else:
-                    redeliveries = 0
+                    in_a_row = 0
                 try:
                     handle.context.run(handle.callback, *handle.args)
                 except (SystemExit, KeyboardInterrupt):
@@ -227,6 +233,7 @@ class WorkflowLoop:
                     )
                     return
         finally:
+            ready.extend(held)
             _set_running_loop(outer)
 
     def live_tasks(self) -> list[OrderedTask[Any]]:

@@ -382,7 +382,11 @@ class Machine:
         return handler.signature.result.decode(answer, f"recorded result of {call.name}")
 
     def request(self, kind: str, name: str, call: Call[Any]) -> Operation:
-        """Claim the next key of `name` and emit the operation."""
+        """Claim the next key of `name` and emit the operation.
+
+        Raises TypeError if the function does not take these arguments: no attempt would help.
+        """
+        call.definition.signature.check(call.args, call.kwargs)
         payload = call.definition.signature.encode(call.args, call.kwargs)
         return self.emit(Operation(self, kind, self.claim_key(name), payload, call))
 

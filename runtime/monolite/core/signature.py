@@ -137,7 +137,11 @@ class Signature:
     def _resolved(self) -> inspect.Signature:
         if self._signature is not None:
             return self._signature
-        signature = inspect.signature(self._fn)
+        try:
+            signature = inspect.signature(self._fn)
+        except ValueError:
+            # A builtin that does not say what it takes, such as `time.time`.
+            signature = inspect.signature(_takes_anything)
         if self._skip_first:  # a method's `self`
             parameters = list(signature.parameters.values())[1:]
             signature = signature.replace(parameters=parameters)
@@ -185,3 +189,7 @@ def _count(text: str, where: str) -> int:
         return len(_split.decode(text))
     except msgspec.DecodeError as error:
         raise PayloadInvalid(where, f"are not a JSON array: {error}") from error
+
+
+def _takes_anything(*_args: Any, **_kwargs: Any) -> Any:
+    return None

@@ -24,6 +24,7 @@ class Batch:
         "answers",
         "askers",
         "asks",
+        "careful",
         "created",
         "early",
         "ended",
@@ -54,13 +55,15 @@ class Batch:
 
     def __init__(self) -> None:
         self.writes = Writes()
+        self.careful = False
+        """Whether ids that nobody else should have are looked up: the turn is being repeated."""
         # Memory, once committed.
         self.created: dict[str, Run] = {}
         self.touched: dict[RunNo, Resident] = {}
         self.ended: list[Resident] = []
         self.evicted: list[Resident] = []
         self.parked: list[RunNo] = []
-        self.links: list[Link] = []
+        self.links: dict[RunNo, list[Link]] = {}
         self.taken: set[int] = set()
         self.last_seq = 0
         self.early: dict[RunNo, list[Message]] = {}

@@ -115,6 +115,7 @@ class Client:
     async def signal(
         self, id: str, name: str, text: str, message_id: str | None = None
     ) -> Accepted:
+        check_id(name, "name of a signal")
         if message_id is not None:
             check_id(message_id, "message id")
         return await self._post(id, e.SIGNAL, name, text, message_id)

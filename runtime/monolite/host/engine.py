@@ -145,30 +145,37 @@ class Engine:
         Raises what `Store.commit` raises; then nothing was released, and the caller still has
         the events.
         """
+        left = (*self.work, *self._left)
         tries_left = CONFLICTS_MAX
         while True:
             self.batch = Batch()
+            self.batch.careful = tries_left < CONFLICTS_MAX
             self.now_us = now_us
             try:
                 self._process(events)
                 if self.batch.writes or self.transacted:
                     self.store.commit(self.batch.writes)
             except RolledBack:  # each names another function that is left out from now on
-                self.store.abort()
-                self.residency.forget(self.batch)
+                self._forget(left)
             except Conflict:
-                self.store.abort()
-                self.residency.forget(self.batch)
+                self._forget(left)
                 tries_left -= 1
                 if tries_left == 0:
                     raise
             except BaseException:
-                self.store.abort()
-                self.residency.forget(self.batch)
+                self._forget(left)
                 raise
             else:
                 self.spoilt.clear()
                 return self._release()
+
+    def _forget(self, left: tuple[partial[None], ...]) -> None:
+        """Bring memory back to what is committed."""
+        self.store.abort()
+        self.residency.forget(self.batch)
+        self.work = deque(left)
+        self._left.clear()
+        self.must_look_outside = True
 
     def look(self, events: list[Event], now_us: int) -> Released:
         """Answer events that only read, from what is committed; for when nothing can be."""
@@ -276,8 +283,8 @@ class Engine:
         for (token, name), skip in batch.skips.items():
             if token in in_flight:
                 in_flight[token].skip = {**in_flight[token].skip, name: skip}
-        for link in batch.links:
-            self.links.setdefault(link.target_no, []).append(link)
+        for target_no, links in batch.links.items():
+            self.links.setdefault(target_no, []).extend(links)
         for no in batch.writes.unlinked:
             self.links.pop(no, None)
         self.last_seq = max(self.last_seq, batch.last_seq)
@@ -710,7 +717,8 @@ class Engine:
 
     def tell_waiting(self, run: Run, value: str | None, error: str | None) -> None:
         """Answer the runs that wait for the end of this one: its parent, and who asked."""
-        waiting = [(link.waiter_no, link.key) for link in self.links.get(run.no, ())]
+        links = [*self.links.get(run.no, ()), *self.batch.links.get(run.no, ())]
+        waiting = [(link.waiter_no, link.key) for link in links]
         if waiting:
             self.batch.writes.unlinked.append(run.no)
         if run.parent_no is not None and run.parent_key is not None:

@@ -17,6 +17,7 @@ from monolite.core.spawn import child_id, workflow_of
 from monolite.core.turn import ActorMachine
 from monolite.errors import (
     ActivityFailed,
+    AlreadyExists,
     CommitUnknown,
     Fenced,
     Interrupted,
@@ -180,6 +181,12 @@ class Operations:
             self._engine.answer(parent, operation, None, text)
             return
         id = child_id(parent.run.id, parent.run.generation, operation.key)
+        taken = self._taken(id)
+        if taken is not None:
+            why = f"the id {id!r} of this child is taken by a {taken.name!r} run"
+            text = failure.encode(failure.describe(AlreadyExists(why)))
+            self._engine.answer(parent, operation, None, text)
+            return
         operation.target = id
         run = self._engine.new_run(
             id,
@@ -191,7 +198,17 @@ class Operations:
         )
         self._engine.begin(run, definition)
 
+    def _taken(self, id: str) -> Run | None:
+        """Return the run that has an id which only a child should have.
+
+        Whoever took it made the commit fail: only then is it worth looking in the file.
+        """
+        batch = self._engine.batch
+        return self._engine.newest(id) if batch.careful else batch.created.get(id)
+
     def detach(self, parent: Resident, command: Detach) -> None:
+        if self._taken(command.id) is not None:
+            return  # nobody waits for an answer that could say so
         version = workflow_of(command.call).version
         name = command.call.definition.name
         run = self._engine.new_run(command.id, name, version, command.payload, parent=parent.run)
@@ -199,6 +216,10 @@ class Operations:
 
     def _begin_spawned(self, run: Run) -> None:
         if run.no in self._engine.residency or run.ended:
+            return
+        if self._engine.batch.created.get(run.id) is not run:
+            # Left over by the turn that wrote its row: since then it may have come and gone.
+            self._engine.resident(run.no)
             return
         definition = self._engine.registry.get(run.name, run.version)
         if definition is None:
@@ -364,7 +385,7 @@ class Operations:
         else:
             link = Link(run.no, waiter.run.no, operation.key)
             self._engine.batch.writes.links.append(link)
-            self._engine.batch.links.append(link)
+            self._engine.batch.links.setdefault(run.no, []).append(link)
 
     def abandon(self, resident: Resident, operation: Operation) -> None:
         """Stop what nobody waits for any more."""

@@ -35,12 +35,19 @@ def info(run: Run, words: Words | None = None) -> Info:
         waiting_on=None if run.ended else waiting_on or _plain_words(run),
         created_at=when(run.created_us),
         updated_at=when(max(run.updated_us, run.ended_us or 0)),
-        attributes=msgspec.json.decode(run.attributes) if run.attributes else {},
+        attributes=_attributes(run),
         error=summary(run.error),
         parent=run.parent_id,
         generation=run.generation,
         version=run.version,
     )
+
+
+def _attributes(run: Run) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(run.attributes or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _plain_words(run: Run) -> str | None:

@@ -21,7 +21,6 @@ from monolite.core.actor import ActorType
 from monolite.core.entry import Attempt, Run, RunNo
 from monolite.core.machine import Machine
 from monolite.core.turn import ActorMachine, TurnDone
-from monolite.errors import Diverged
 from monolite.host.batch import Batch
 from monolite.host.resident import HOT, Resident, Words
 
@@ -136,7 +135,7 @@ class Residency:
             machine.patches = set(engine.store.patches(run.no))
             machine.start(run.started_us or run.created_us)
             self._feed_journal(machine)
-        except Diverged as error:
+        except Exception as error:  # noqa: BLE001 - Diverged, or a row that cannot be read: its own run's
             engine.running = None
             machine.unload()
             log.warning("%s is parked as diverged: %s", run.id, error)
@@ -360,12 +359,14 @@ class Residency:
 
     def _choose_leavers(self, surplus: int, now_us: int) -> None:
         batch = self._engine.batch
+        # Whoever still has work to be carried out would not be brought back for it.
+        working = {id(work.args[0]) for work in self._engine.work}
         oldest_first = sorted(self.live.values(), key=lambda r: r.touched_us)
         for resident in oldest_first:
             if surplus <= 0:
                 break
             no = resident.run.no
-            if no in batch.touched or resident.run.ended:
+            if no in batch.touched or resident.run.ended or id(resident) in working:
                 continue
             self._settle_one(resident, now_us)
             batch.evicted.append(resident)

@@ -426,6 +426,7 @@ class Runtime:
     async def signal(
         self, id: str, name: str, text: str, message_id: str | None = None
     ) -> Accepted:
+        check_id(name, "name of a signal")
         if message_id is not None:
             check_id(message_id, "message id")
         answer: Accepted = await self._ask(

@@ -77,6 +77,8 @@ def _authorize(
 ) -> int:
     if operation in _FORBIDDEN:
         return apsw.SQLITE_DENY
-    if operation in _WRITES and any((name or "").lower().startswith(OURS) for name in (first, second)):
+    if operation in _WRITES and any(
+        (name or "").lower().startswith(OURS) for name in (first, second)
+    ):
         return apsw.SQLITE_DENY
     return apsw.SQLITE_OK

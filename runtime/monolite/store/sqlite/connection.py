@@ -136,8 +136,8 @@ def _without_tables(con: apsw.Connection, path: Path) -> FileDamaged | FileForei
 def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
     """Open the connection that writes; files are made readable by their owner only.
 
-    Until `keep_log(con, False)`, closing it leaves a log as it was: a file that turns out to be
-    unfit is not written to.
+    Until `keep_log(con, keep=False)`, closing it leaves a log as it was: a file that turns out
+    to be unfit is not written to.
     """
     require_sqlite()
     if not path.exists():
@@ -145,7 +145,7 @@ def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
     con = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, "")
     try:
         con.set_busy_timeout(BUSY_TIMEOUT_MS)
-        keep_log(con, has_log(path))
+        keep_log(con, keep=has_log(path))
         with translated(path):
             if con.pragma("application_id") != APPLICATION_ID:
                 refuse_foreign(con, path)
@@ -158,7 +158,7 @@ def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
     return con
 
 
-def keep_log(con: apsw.Connection, keep: bool) -> None:
+def keep_log(con: apsw.Connection, *, keep: bool) -> None:
     """Say whether the last connection leaves the log behind instead of emptying it."""
     con.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
 
@@ -256,11 +256,15 @@ def translate(error: apsw.Error, path: Path) -> Exception:
         return FileForeign(f"{path} cannot be opened: {error}; check its owner and mode")
     if isinstance(error, apsw.BusyError):
         return FileOwned(str(path), "another process, which holds SQLite's write lock")
-    if isinstance(error, apsw.FullError) or error.extendedresult == apsw.SQLITE_IOERR_SHMSIZE:
+    if isinstance(error, apsw.FullError) or _code(error) == apsw.SQLITE_IOERR_SHMSIZE:
         return StorageFull(f"the disk of {path} is full; free space, then try again")
     if isinstance(error, apsw.IOError):
         return FileDamaged(f"{path} cannot be read: {error}; check the disk, or restore a backup")
     return error
+
+
+def _code(error: apsw.Error) -> int:
+    return int(getattr(error, "extendedresult", 0))
 
 
 def _open(path: Path, flags: int, query: str) -> apsw.Connection:

@@ -51,7 +51,7 @@ class SqliteDoor(SqliteReader):
                 make_schema(con, now_us)
                 con.execute("COMMIT")
                 connection.check_format(con, path, statements())
-            connection.keep_log(con, False)
+            connection.keep_log(con, keep=False)
         except BaseException:
             con.close()
             raise

@@ -14,6 +14,7 @@ import socket
 import time
 import weakref
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -50,8 +51,7 @@ class OwnerLock:
         self.path = path.with_name(path.name + ".lock")
         self._fd = self._acquire(owner, path, takeover=takeover)
         # A fork shares the lock, and would keep it when we are killed.
-        abandon = weakref.WeakMethod(self._abandon)
-        os.register_at_fork(after_in_child=lambda: (abandon() or _nothing)())
+        os.register_at_fork(after_in_child=partial(_abandon, weakref.ref(self)))
 
     def _acquire(self, owner: Owner, path: Path, *, takeover: bool) -> int:
         asked = 0
@@ -90,7 +90,7 @@ class OwnerLock:
             )
             raise FileForeign(msg) from error
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """Close our end without unlocking: in a forked child, where the lock is the parent's."""
         if self._fd >= 0:
             os.close(self._fd)
@@ -115,8 +115,10 @@ def _is_only_asked_about(fd: int) -> bool:
     return True
 
 
-def _nothing() -> None:
-    return
+def _abandon(lock: weakref.ref[OwnerLock]) -> None:
+    held = lock()
+    if held is not None:
+        held.abandon()
 
 
 def owner_of(path: Path) -> Owner | None:
