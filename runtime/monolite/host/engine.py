@@ -145,7 +145,7 @@ class Engine:
         Raises what `Store.commit` raises; then nothing was released, and the caller still has
         the events.
         """
-        left = (*self.work, *self._left)
+        left = tuple(self.work)
         tries_left = CONFLICTS_MAX
         while True:
             self.batch = Batch()
@@ -212,7 +212,7 @@ class Engine:
     @property
     def next_wake_us(self) -> int | None:
         """When the next turn is needed if no event comes before."""
-        if self.must_look_outside or self.work or self._left:
+        if self.must_look_outside or self.work:
             return 0
         due_us = self.residency.next_wake_us()
         if self.message_due_us is not None:
@@ -224,8 +224,6 @@ class Engine:
         self.must_look_outside = True
 
     def _process(self, events: list[Event]) -> None:
-        self.work.extend(self._left)
-        self._left.clear()
         self.urgent.clear()
         self.transacted = False
         self.residency.revive()
@@ -271,7 +269,8 @@ class Engine:
         left = [w for w in self._left if w.func != self.inbox.deliver_posted]
         if len(left) < len(self._left):
             self.must_look_outside = True
-        self._left = deque(left)
+        self.work = deque(left)
+        self._left.clear()
 
     def _release(self) -> Released:
         batch = self.batch
