@@ -40,11 +40,12 @@ async def rounds(rt: Any, count: int) -> None:
 
 @hosted
 async def test_a_run_stays_on_the_path_that_it_took_first(lives: World) -> None:
-    async with lives.runtime(old := code(is_patched=False)) as rt:
+    old, new = code(is_patched=False), code(is_patched=True)
+    async with lives.runtime(old) as rt:
         await rt.spawn(old(), id="l")
         await rounds(rt, 2)
     for _ in range(2):
-        async with lives.runtime(new := code(is_patched=True)) as rt:
+        async with lives.runtime(new) as rt:
             await rounds(rt, 1)
     async with lives.runtime(new) as rt:
         await rt.handle("l").signal(go_on, False)

@@ -22,7 +22,7 @@ class Box(Actor):
 
     @update
     async def promise(self) -> int:
-        promise: Promise[int] = Promise(int)
+        promise = Promise(int)
         return await promise
 
     @update

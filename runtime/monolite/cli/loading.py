@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from monolite.core.actor import Actor
 from monolite.core.definition import Workflow
 from monolite.errors import Misused, MonoliteError
 
@@ -17,15 +18,28 @@ from monolite.errors import Misused, MonoliteError
 def load(name: str) -> ModuleType:
     """Import `pkg.mod` (also from the working directory) or `path/to/file.py`.
 
-    Raises Misused if there is no such module or it holds no workflow, and MonoliteError, with
-    the place, if its own code fails.
+    Raises Misused if there is no such module or it holds nothing to serve, and MonoliteError,
+    with the place, if its own code fails.
     """
     by_path = name.endswith(".py") or os.sep in name
     module = _from_path(Path(name)) if by_path else _from_name(name)
-    if not any(isinstance(value, Workflow) for value in vars(module).values()):
-        msg = f"{name} holds no @workflow; name the module that does"
+    if not served_by(module):
+        msg = f"{name} holds no @workflow and no Actor class; name the module that does"
         raise Misused(msg)
     return module
+
+
+def served_by(module: ModuleType) -> set[str]:
+    """Return the names of the workflows and actors that a module holds."""
+    return {name for value in vars(module).values() if (name := _served_name(value)) is not None}
+
+
+def _served_name(value: object) -> str | None:
+    if isinstance(value, Workflow):
+        return value.name
+    if isinstance(value, type) and issubclass(value, Actor) and value is not Actor:
+        return value.monolite_type.name
+    return None
 
 
 def load_research() -> ModuleType:

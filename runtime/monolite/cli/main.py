@@ -70,7 +70,8 @@ def _without_command(words: list[str]) -> int:
         "monolite", description="Durable actors in one SQLite file.", epilog=EPILOG
     )
     parser.add_argument("--version", action="version", version=f"monolite {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # argparse leaves room for this word only, so it must be as long as the longest command.
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND ARGS", required=True)
     for name, summary in COMMANDS.items():
         commands.add_parser(name, help=summary)
     parser.parse_args(words)

@@ -13,10 +13,9 @@ import anyio
 
 from monolite.cli import arguments as given
 from monolite.cli.answer import Answer
-from monolite.cli.loading import load
+from monolite.cli.loading import load, served_by
 from monolite.cli.words import count
 from monolite.core import entry as e
-from monolite.core.definition import Workflow
 from monolite.errors import Misused
 from monolite.host.runtime import SHUTDOWN_GRACE_S, Runtime
 from monolite.store.sqlite.inspector import inspect
@@ -101,8 +100,7 @@ def _leave_threads() -> None:
 
 
 def _announce(args: argparse.Namespace, modules: list[ModuleType]) -> None:
-    values = [value for module in modules for value in vars(module).values()]
-    names = sorted({value.name for value in values if isinstance(value, Workflow)})
+    names = sorted(set[str]().union(*map(served_by, modules)))
     counts = inspect(args.file, lambda inspector: inspector.counts())
     open_runs = sum(n for status, n in counts.items() if status not in e.ENDED)
     log.info("serving %s: %s, %s", args.file, ", ".join(names), count(open_runs, "open run"))

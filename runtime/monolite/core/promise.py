@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Generator
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
@@ -17,7 +17,7 @@ from monolite.errors import Misused, MonoliteError
 
 T = TypeVar("T")
 
-TOKEN_PREFIX = "mp_"
+TOKEN_PREFIX = "mp_"  # noqa: S105 - marks a token, opens nothing
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
@@ -37,7 +37,11 @@ class Promise(Generic[T]):
 
     __slots__ = ("_answer", "_channel", "_machine", "_type", "token")
 
-    def __init__(self, type: type[T] | Any = Any) -> None:  # noqa: A002
+    @overload
+    def __init__(self, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: Promise[Any], type: Any = Any) -> None: ...
+    def __init__(self, type: Any = Any) -> None:  # noqa: A002
         self._machine = machine_of("monolite.Promise()")
         self._type = type
         run = self._machine.run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from monolite.core.attempt import current_attempt
 from monolite.core.loop import running_loop
@@ -24,7 +24,11 @@ class Stream(Generic[T]):
 
     __slots__ = ("_codec", "name", "type")
 
-    def __init__(self, name: str, type: type[T] | Any = Any) -> None:  # noqa: A002
+    @overload
+    def __init__(self, name: str, type: type[T]) -> None: ...
+    @overload
+    def __init__(self: Stream[Any], name: str, type: Any = Any) -> None: ...
+    def __init__(self, name: str, type: Any = Any) -> None:  # noqa: A002
         self.name = name
         self.type = type
         self._codec: Codec[T] | None = None

@@ -71,6 +71,12 @@ class ActorMachine(Machine):
         """Whether a turn is under way, so that messages must wait."""
         return self._turn is not None
 
+    @property
+    def asked(self) -> str | None:
+        """The id of the question that the turn under way answers, if it is one."""
+        turn = self._turn
+        return None if turn is None or turn.kind != e.UPDATE else turn.args
+
     def start(self, now_us: int) -> None:
         self.now_us = now_us
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from monolite.core import failure
 from monolite.core.channel import machine_of
@@ -53,7 +53,11 @@ class Update(Generic[T, R]):
 
     __slots__ = ("_reply_codec", "_value_codec", "name", "reply_type", "type")
 
-    def __init__(self, name: str, type: type[T] | Any = Any, reply: type[R] | Any = Any) -> None:  # noqa: A002
+    @overload
+    def __init__(self, name: str, type: type[T], reply: type[R]) -> None: ...
+    @overload
+    def __init__(self: Update[Any, Any], name: str, type: Any = Any, reply: Any = Any) -> None: ...
+    def __init__(self, name: str, type: Any = Any, reply: Any = Any) -> None:  # noqa: A002
         self.name = name
         self.type = type
         self.reply_type = reply

@@ -100,7 +100,9 @@ class Batch:
         heirs: dict[RunNo, RunNo] = {}
         for new_no, old_no in reversed(self.successors):
             heirs[old_no] = heirs.get(new_no, new_no)
-        self.writes.views = [(heirs.get(no, no), *view) for no, *view in self.writes.views]
+        self.writes.views = [
+            (heirs.get(no, no), name, value) for no, name, value in self.writes.views
+        ]
         streams, self.streams = self.streams, {}
         for (no, name, source), items in streams.items():
             # The operations of the old run are none of the new one's, whatever their keys.

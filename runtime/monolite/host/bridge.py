@@ -7,7 +7,7 @@ host is anyio.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 import anyio
@@ -38,7 +38,7 @@ class PendingReply(Protocol):
 
     def answer(self, value: Any) -> None: ...
     def refuse(self, error: BaseException) -> None: ...
-    async def wait(self) -> Any: ...
+    def wait(self) -> Awaitable[Any]: ...
 
 
 class AsyncioReply:
@@ -57,8 +57,8 @@ class AsyncioReply:
         if not self._future.done():
             self._future.set_exception(error)
 
-    async def wait(self) -> Any:
-        return await self._future
+    def wait(self) -> asyncio.Future[Any]:
+        return self._future
 
 
 class AsyncioBridge:

@@ -180,7 +180,7 @@ class Client:
         handler, address, text = actor_call(call)
         if message_id is None:
             message_id = secrets.token_hex(12)
-        kind = e.SIGNAL if delay_us else handler.kind
+        kind = handler.kind
         now_us = _now_us()
         due_us = now_us + delay_us if delay_us else None
         message = Message(
@@ -205,7 +205,7 @@ class Client:
             updated_us=now_us,
         )
         await self._commit(lambda door: door.post_to_actor(actor, message))
-        if kind != e.UPDATE:
+        if kind != e.UPDATE or delay_us:
             return None
         answer = await self._await_answer(address.id, message_id)
         return handler.signature.result.decode(answer, handler.result_name)

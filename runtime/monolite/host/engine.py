@@ -384,6 +384,7 @@ class Engine:
             self.inbox.post(existing, e.TERMINATE, "", '"restarted"', None)
 
     def _on_post(self, event: Post) -> None:
+        asks = event.kind == e.UPDATE and not event.delay_us
         try:
             answer = self.inbox.accept(
                 event.id,
@@ -393,12 +394,12 @@ class Engine:
                 event.message_id,
                 actor=event.actor,
                 delay_us=event.delay_us,
-                asker=event.reply if event.kind == e.UPDATE else None,
+                asker=event.reply if asks else None,
             )
         except UnknownWorkflow as error:
             self.batch.refusals.append((event.reply, error))
         else:
-            if event.kind == e.UPDATE and answer.accepted:
+            if asks and answer.accepted:
                 if event.message_id is not None:
                     self._await_answer(event)
             else:
@@ -697,6 +698,8 @@ class Engine:
         for message_id in list(resident.machine.unanswered):
             if outcome.status != e.CONTINUED or message_id not in waiting:
                 self.inbox.refuse(run, message_id)
+        if outcome.status != e.CONTINUED:
+            self.inbox.refuse_rest(resident)
         batch.writes.ends.append(
             End(run.no, outcome.status, outcome.value, outcome.error, self.now_us)
         )

@@ -54,6 +54,8 @@ class Inbox:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._named = 0
+        """How many questions this engine has named: no two may have one name."""
 
     # From the file.
 
@@ -209,9 +211,11 @@ class Inbox:
         else:
             batch.taken.add(message.seq)
             batch.writes.taken.append((SUPERSEDED_N, self._engine.now_us, message.seq))
+        newer = failure.encode(failure.describe(Rejected("a newer message took its place")))
         if message.message_id is not None:
-            newer = failure.describe(Rejected("a newer message took its place"))
-            self.reply(run, message.message_id, None, failure.encode(newer))
+            self.reply(run, message.message_id, None, newer)
+        elif message.seq is None:
+            message.refusal = newer
 
     def post(
         self,
@@ -246,7 +250,8 @@ class Inbox:
             if message.answer is not None or message.refusal is not None:
                 batch.answers.append((asker, (message.answer, message.refusal)))
             else:
-                name = f"monolite:post:{self._engine.now_us}:{id(message)}"
+                self._named += 1
+                name = f"monolite:post:{self._engine.store.epoch}:{self._named}"
                 self._name(message, name)
                 batch.askers.append((message.run_no, name, asker))
 
@@ -419,6 +424,23 @@ class Inbox:
         error = failure.encode(failure.describe(Rejected(f"the run has {run.status}")))
         self.reply(run, message_id, None, error)
 
+    def refuse_rest(self, resident: Resident) -> None:
+        """Refuse what an ended run leaves: an actor's turn, and updates that waited behind it."""
+        machine = resident.machine
+        if isinstance(machine, ActorMachine) and machine.asked is not None:
+            self.refuse(resident.run, machine.asked)
+        if resident.backlog or resident.paused:
+            self._refuse_waiting(resident.run)
+
+    def _refuse_waiting(self, run: Run) -> None:
+        engine = self._engine
+        stored = engine.store.undelivered(run.no, e.FOREVER_US)
+        posted = [m for m in engine.batch.writes.messages if m.run_no == run.no and m.n is None]
+        for message in stored + posted:
+            waits = message.seq is None or message.seq not in engine.batch.taken
+            if message.kind == e.UPDATE and message.message_id is not None and waits:
+                self.refuse(run, message.message_id)
+
     def _end_unstarted(self, run: Run, kind: str, value: str) -> None:
         """End a run that is asked to stop and has no code to ask: it has not started, or cannot."""
         if kind not in (e.CANCEL, e.TERMINATE) or run.ended:
@@ -427,6 +449,7 @@ class Inbox:
         error = failure.encode(ended_by(status.capitalize(), run.id, value))
         run.status, run.ended_us = status, self._engine.now_us
         self._engine.batch.ended_unstarted.add(run.no)
+        self._refuse_waiting(run)
         end = End(run.no, status, None, error, self._engine.now_us)
         self._engine.batch.writes.ends.append(end)
         self._engine.tell_waiting(run, end.value, error)

@@ -249,23 +249,21 @@ class Runtime:
 
     async def _ask(self, make_event: Callable[[PendingReply], Event]) -> Any:
         """Post an event and wait for its answer."""
-        return await self._answered(self._post_asking(make_event))
+        reply = self._awaited_reply()
+        self._post(make_event(reply))
+        try:
+            return await reply.wait()
+        finally:
+            self._pending.discard(reply)
 
-    def _post_asking(self, make_event: Callable[[PendingReply], Event]) -> PendingReply:
-        """Post an event that will be answered."""
+    def _awaited_reply(self) -> PendingReply:
+        """Return an answer to wait for, refused should this runtime end before it comes."""
         if self._bridge is None or self._closing or self._error is not None:
             msg = "this Runtime is not running; use it inside `async with Runtime(...)`"
             raise self._error or Misused(msg)
         reply = self._bridge.reply()
         self._pending.add(reply)
-        self._post(make_event(reply))
         return reply
-
-    async def _answered(self, reply: PendingReply) -> Any:
-        try:
-            return await reply.wait()
-        finally:
-            self._pending.discard(reply)
 
     async def _read(self, read: Callable[[Reader], R]) -> R:
         """Read on a connection of its own, off the event loop and the engine."""
@@ -388,20 +386,12 @@ class Runtime:
         delay_us: int,
         message_id: str | None,
     ) -> Posted:
-        kind = handler.kind if not delay_us else e.SIGNAL
-        reply = self._post_asking(
-            lambda reply: Post(
-                address.id,
-                kind,
-                handler.method,
-                text,
-                message_id,
-                reply,
-                address.actor,
-                delay_us,
-            )
-        )
-        return Posted(reply, handler, kind)
+        kind = handler.kind
+        reply = self._awaited_reply()
+        # Not made by a closure, as others are: its cells cost more than the event.
+        actor, id = address.actor, address.id
+        self._post(Post(id, kind, handler.method, text, message_id, reply, actor, delay_us))
+        return Posted(reply, handler, e.SIGNAL if delay_us else kind)
 
     @contextlib.contextmanager
     def read(self) -> Generator[Any, None, None]:

@@ -10,7 +10,7 @@ from monolite.core.admission import check_id
 from monolite.core.attempt import current_attempt
 from monolite.core.call import Call
 from monolite.core.duration import Duration, seconds
-from monolite.core.entry import SIGNAL
+from monolite.core.entry import QUERY
 from monolite.core.handle import Handle
 from monolite.core.handler import Address
 from monolite.core.loop import running_loop
@@ -69,10 +69,15 @@ def send(call: Call[Any], *, delay: Duration | None = None, id: str | None = Non
     `id`, sending it again has no further effect; `delay` has it delivered later.
     """
     delay_us = 0 if delay is None else round(seconds(delay, name="delay") * 1_000_000)
+    if getattr(call.definition, "kind", None) == QUERY:
+        call.close()
+        msg = f"{call!r} is a query, which only returns something; await it instead"
+        raise Misused(msg)
     loop = running_loop()
     if loop is None:
         port = None if call.address is None else call.address.port
         if port is None:
+            call.close()
             msg = f"{call!r} was not made by the actor(...) of a runtime or client"
             raise Misused(msg)
         return port.send_actor(call.claim("send it again"), delay_us, id)
@@ -80,7 +85,7 @@ def send(call: Call[Any], *, delay: Duration | None = None, id: str | None = Non
     if id is not None:
         check_id(id, "message id")
     machine = cast("Machine", loop.owner)
-    machine.tell(Tell(address.id, address.actor, SIGNAL, handler.method, text, delay_us, id))
+    machine.tell(Tell(address.id, address.actor, handler.kind, handler.method, text, delay_us, id))
     return Told()
 
 
