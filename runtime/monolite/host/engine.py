@@ -184,8 +184,8 @@ class Engine:
                 self.run_work()
         self.residency.wake(self.now_us)
         self.run_work()
-        self._leave_work()
         self.residency.settle(self.now_us)
+        self._leave_work()
 
     def run_work(self) -> None:
         """Carry out what runs asked of each other, up to the bound of one turn."""
@@ -198,12 +198,21 @@ class Engine:
         """Leave what is over the bound for the next turn.
 
         Whatever is left here is found again after a crash, too: a message waits in its inbox,
-        and a replayed run takes up the operations that have no answer.
+        and a replayed run takes up the operations that have no answer. So a run that is owed an
+        answer has to be replayed, and a child has to have the message that cancels it.
         """
-        left = [w for w in self.work if w.func != self.inbox.deliver_posted]
-        if len(left) < len(self.work):
-            self.must_look_outside = True
-        self.work = deque(left)
+        left: deque[partial[None]] = deque()
+        while self.work:
+            work = self.work.popleft()
+            if work.func == self.inbox.deliver_posted:
+                self.must_look_outside = True
+            elif work.func == self.operations.cancel_child:
+                work()
+            else:
+                left.append(work)
+                if work.func == self.answer_run:
+                    self.residency.keep_hot(work.args[0])
+        self.work = left
 
     def _release(self) -> Released:
         batch = self.batch

@@ -267,9 +267,9 @@ class Operations:
             else:
                 self._engine.batch.launches.remove(flight)
         if operation.kind == e.CHILD and operation.target is not None:
-            self._engine.work.append(partial(self._cancel_child, operation.target))
+            self._engine.work.append(partial(self.cancel_child, operation.target))
 
-    def _cancel_child(self, id: str) -> None:
+    def cancel_child(self, id: str) -> None:
         run = self._engine.newest(id)
         if run is not None and not run.ended:
             self._engine.inbox.post(run, e.CANCEL, "", '"its parent no longer waits for it"', None)
