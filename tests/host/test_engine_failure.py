@@ -244,7 +244,7 @@ async def test_a_clock_that_goes_backwards_stops_nothing() -> None:
 @on_both_loops
 async def test_an_engine_that_fails_as_the_runtime_is_entered_says_why() -> None:
     store = Breaking()
-    async with RuntimeOn(store, actors=[works_on]) as rt:
+    async with RuntimeOn(store, actors=[works_on], shutdown_grace=0) as rt:
         await rt.spawn(works_on(), id="w")  # what it runs again is a commit of the next life
 
     async def program() -> None:

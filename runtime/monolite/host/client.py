@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import anyio
 import anyio.to_thread
@@ -17,6 +17,7 @@ import anyio.to_thread
 from monolite.core import entry as e
 from monolite.core.admission import check_conflict, check_id, receive
 from monolite.core.call import Call
+from monolite.core.definition import Workflow
 from monolite.core.duration import Duration
 from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info
@@ -149,8 +150,15 @@ class Client:
 
         return await anyio.to_thread.run_sync(with_reader)
 
-    def handle(self, id: str, workflow: Any = None) -> Handle[Any]:
-        """Return a handle of the run with this id; whether it exists shows when it is used."""
+    @overload
+    def handle(self, id: str, workflow: Workflow[..., R]) -> Handle[R]: ...
+    @overload
+    def handle(self, id: str, workflow: None = None) -> Handle[Any]: ...
+    def handle(self, id: str, workflow: Workflow[..., Any] | None = None) -> Handle[Any]:
+        """Return a handle of the run with this id; whether it exists shows when it is used.
+
+        Give the `workflow` definition to have its result typed; without, it is plain JSON.
+        """
         codec = None if workflow is None else workflow.signature.result
         return Handle(check_id(id), self, codec)
 

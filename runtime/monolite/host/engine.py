@@ -229,10 +229,10 @@ class Engine:
         self.residency.committed(batch, self.now_us)
         for no, reply in batch.waiters:
             self._waiters.setdefault(no, []).append(reply)
-        for no, name, sink in batch.watchers:
-            self._watchers.setdefault((no, name), []).append(sink)
         for no, name, text in batch.writes.views:
             batch.pushes += [(sink, text) for sink in self._watchers.get((no, name), ())]
+        for run, name, sink in batch.watchers:
+            self._begin_watch(run, name, sink)
         for end in batch.writes.ends:
             self._tell_ended(end)
         for ask in batch.asks:
@@ -248,6 +248,16 @@ class Engine:
             batch.pushes,
             changed=bool(batch.writes),
         )
+
+    def _begin_watch(self, run: Run, name: str, sink: Sink) -> None:
+        """Push what is committed, this turn's value included; then each later one, or the end."""
+        current = self.store.view(run.no, name)
+        if current is not None:
+            self.batch.pushes.append((sink, current))
+        if run.ended:
+            self.batch.pushes.append((sink, None))
+        else:
+            self._watchers.setdefault((run.no, name), []).append(sink)
 
     def _tell_ended(self, end: End) -> None:
         self.batch.answers += [(reply, end) for reply in self._waiters.pop(end.no, ())]
@@ -370,14 +380,7 @@ class Engine:
             self.batch.refusals.append((event.reply, unknown(event.id)))
             return
         self.batch.answers.append((event.reply, None))
-        current = self.store.view(run.no, event.name)
-        fresh = any(no == run.no and n == event.name for no, n, _ in self.batch.writes.views)
-        if current is not None and not fresh:
-            self.batch.pushes.append((event.sink, current))
-        if run.ended:
-            self.batch.pushes.append((event.sink, None))
-        else:
-            self.batch.watchers.append((run.no, event.name, event.sink))
+        self.batch.watchers.append((run, event.name, event.sink))
 
     def _on_unwatch(self, event: Unwatch) -> None:
         for key, sinks in list(self._watchers.items()):
@@ -402,7 +405,9 @@ class Engine:
 
     def newest(self, id: str) -> Run | None:
         """Return the newest run of an id: of this turn, in memory, or in the file."""
-        return self.batch.created.get(id) or self.residency.by_id(id) or self.store.run_by_id(id)
+        known = self.batch.created.get(id) or self.residency.by_id(id)
+        run = known or self.store.run_by_id(id)
+        return None if run is None else self.batch.ended_unstarted.get(run.no, run)
 
     def new_run(
         self,

@@ -112,12 +112,12 @@ class Inbox:
 
     def _end_unstarted(self, run: Run, kind: str, value: str) -> None:
         """End a run that is asked to stop and has no code to ask: it has not started, or cannot."""
-        if kind == e.SIGNAL or run.ended:
+        if kind == e.SIGNAL or run.ended or run.no in self._engine.batch.ended_unstarted:
             return
         status = e.CANCELLED if kind == e.CANCEL else e.TERMINATED
         error = failure.encode(ended_by(status.capitalize(), run.id, value))
-        run.status, run.ended_us = status, self._engine.now_us
-        self._engine.batch.ended_unstarted.add(run.no)
+        run.status, run.error, run.ended_us = status, error, self._engine.now_us
+        self._engine.batch.ended_unstarted[run.no] = run
         end = End(run.no, status, None, error, self._engine.now_us)
         self._engine.batch.writes.ends.append(end)
         self._engine.tell_waiting(run, end.value, error)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import anyio
 import anyio.to_thread
@@ -20,10 +20,12 @@ import msgspec
 from monolite.core import guard
 from monolite.core.admission import check_conflict, check_id
 from monolite.core.call import Call
+from monolite.core.definition import Workflow
 from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info
-from monolite.core.payload import encode
+from monolite.core.payload import Codec, encode
+from monolite.core.payload import codec as codec_of
 from monolite.core.spawn import workflow_of
 from monolite.errors import CommitUnknown, Misused
 from monolite.host import audit, order, report
@@ -120,11 +122,14 @@ class Runtime:
         await self._tether.enter()
         try:
             await self._open()
-        except BaseException:
+        except BaseException as error:
             # Also when it was cancelled meanwhile: else the thread would go on owning the file.
+            await self._tether.absorb()
             with anyio.CancelScope(shield=True):
                 await self._stop_thread()
-            await self._tether.leave(None, None, None)
+            await self._tether.leave(type(error), error, error.__traceback__)
+            if self._error is not None:
+                raise self._error from None
             raise
         return self
 
@@ -293,13 +298,19 @@ class Runtime:
         self._made_ids += 1
         return f"{self._id_prefix}-{self._made_ids}"
 
-    def handle(self, id: str, workflow: Any = None) -> Handle[Any]:
+    @overload
+    def handle(self, id: str, workflow: Workflow[..., R]) -> Handle[R]: ...
+    @overload
+    def handle(self, id: str, workflow: None = None) -> Handle[Any]: ...
+    def handle(self, id: str, workflow: Workflow[..., Any] | None = None) -> Handle[Any]:
         """Return a handle of the run with this id; whether it exists shows when it is used.
 
-        Give the `workflow` definition to have its result typed.
+        Its result has the type that the run's workflow declares, if its code is in `actors`;
+        give the `workflow` too, and type checkers know it.
         """
-        codec = None if workflow is None else workflow.signature.result
-        return Handle(check_id(id), self, codec)
+        if workflow is None:
+            return _NamedHandle(check_id(id), self, self._registry)
+        return Handle(check_id(id), self, workflow.signature.result)
 
     async def list(
         self,
@@ -437,6 +448,22 @@ class Feed:
             await self._changed.wait()
 
 
+class _NamedHandle(Handle[Any]):
+    """A handle made of an id alone: the run's own name says what type its result has."""
+
+    __slots__ = ("_registry",)
+
+    def __init__(self, id: str, runtime: Runtime, registry: Registry) -> None:
+        super().__init__(id, runtime)
+        self._registry = registry
+
+    async def result(self) -> Any:
+        text = await self._port.result(self.id, None)
+        definition = self._registry.get((await self._port.describe(self.id)).name)
+        codec: Codec[Any] = codec_of(Any) if definition is None else definition.signature.result
+        return codec.decode(text, f"result of {self.id}")
+
+
 def prepare_spawn(
     call: Call[Any],
     id: str,
@@ -448,6 +475,10 @@ def prepare_spawn(
 
     Nothing has happened if this raises.
     """
+    given: Any = call  # callers may be untyped
+    if not isinstance(given, Call):
+        msg = f"spawn takes a call of a @workflow, such as order(o), not {given!r:.200}"
+        raise Misused(msg)
     call.claim("spawn it again")
     definition = workflow_of(call)
     check_conflict(id_conflict)
