@@ -281,7 +281,7 @@ class Witness:
                     self.spawned.append(id)
                 case {"sent": [str(sender), int(number)]}:
                     self.sent[sender].append(number)
-                case {"collected": dict()}:
+                case {"collected": list()}:
                     self.collected = cast("dict[str, list[list[object]]]", what)["collected"]
                 case {"done": str(id), "once": str(once), "child": str(child)}:
                     self.done[id] = {"once": once, "child": child}

@@ -12,13 +12,13 @@ from monolite.core.actor import Actor, query, signal, update
 from monolite.core.attempt import AttemptInfo, attempt
 from monolite.core.call import Call
 from monolite.core.channel import Signal, View
+from monolite.core.command import ContinueAsNew
 from monolite.core.context import Current, current, now, patched, random, uuid4
 from monolite.core.definition import Activity, Workflow, activity, step, workflow
 from monolite.core.duration import Duration
 from monolite.core.entry import Accepted
 from monolite.core.failure import register_exception
 from monolite.core.handle import Handle, HistoryEntry, Info
-from monolite.core.machine import ContinueAsNew
 from monolite.core.promise import Promise
 from monolite.core.retry import Retry
 from monolite.core.stream import Stream

@@ -10,10 +10,11 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.call import Call
+from monolite.core.command import Abandon, Command, Detach, Operation, Publish
 from monolite.core.definition import Workflow
 from monolite.core.duration import seconds
 from monolite.core.entry import Entry, Run, RunNo
-from monolite.core.machine import Abandon, Command, Detach, Machine, Operation, Publish
+from monolite.core.machine import Machine
 from monolite.core.payload import encode
 from monolite.core.spawn import workflow_of
 

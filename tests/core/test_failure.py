@@ -122,7 +122,7 @@ def test_an_exception_group_comes_back_remote_with_all_its_tracebacks() -> None:
     found = there_and_back(raised(group))
     assert isinstance(found, RemoteError)
     assert found.type_name == "ExceptionGroup"
-    assert found.message == "several (2 sub-exceptions)"
+    assert found.message == "several (2 sub-exceptions) [ValueError: one; Unregistered: two]"
     assert "ValueError: one" in found.traceback
     assert "Unregistered: two" in found.traceback
 

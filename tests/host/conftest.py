@@ -10,6 +10,7 @@ import pytest
 
 from tests.host.clocks import ManualClock
 from tests.host.homes import Home
+from tests.host.hosts import World
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -30,3 +31,22 @@ def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     complaints = [r for r in caplog.get_records("call") if r.levelno >= logging.WARNING]
     assert [record.getMessage() for record in complaints] == []
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def host(request: pytest.FixtureRequest) -> str:
+    """Which event loop runs the test: see `hosts.hosted`."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["file", "memory"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """A world on a file, and one in memory."""
+    return World(":memory:" if request.param == "memory" else tmp_path / "app.db")
+
+
+@pytest.fixture
+def lives(tmp_path: Path) -> World:
+    """A world on a file, for those who live more than once."""
+    return World(tmp_path / "app.db")

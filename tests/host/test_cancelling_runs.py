@@ -214,6 +214,36 @@ async def test_in_the_very_turn_of_a_delayed_start(
     assert log.lines == []
 
 
+@pytest.mark.parametrize("end", ["cancel", "terminate"])
+async def test_a_workflow_that_ends_a_delayed_run_gets_that_for_its_result(
+    home: Home, clock: ManualClock, end: str
+) -> None:
+    @workflow
+    async def later() -> str:
+        return await gate.wait_for_it()
+
+    @workflow
+    async def ending() -> list[str]:
+        there = await monolite.spawn(later(), id="later")
+        first = await (there.cancel("why") if end == "cancel" else there.terminate("why"))
+        second = await there.signal(number, 1)
+        with pytest.raises((errors.Cancelled, errors.Terminated)) as caught:
+            await there.result()
+        return [first.reason, second.reason, str(caught.value)]
+
+    async with home.runtime(later, ending, clock=clock) as rt:
+        await rt.spawn(later(), id="later", delay="1h")
+        run = await rt.spawn(ending())
+        word = {"cancel": "cancelled", "terminate": "terminated"}[end]
+        with anyio.fail_after(5):
+            assert await run.result() == [
+                "",
+                f"the run has been {word}",
+                f"workflow 'later' was {word}: why",
+            ]
+        assert (await rt.describe("later")).status == word
+
+
 async def test_before_an_engine_has_seen_the_run(tmp_path: Path, log: Log) -> None:
     @workflow
     async def queued() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from monolite import activity, errors, workflow
@@ -238,3 +239,34 @@ async def test_a_clock_that_goes_backwards_stops_nothing() -> None:
         handle = await rt.spawn(doubles(1))
         assert await handle.result() == 32
         assert [line.n for line in await handle.history()][1:-1] == [0, 1, 2, 3, 4]
+
+
+@on_both_loops
+async def test_an_engine_that_fails_as_the_runtime_is_entered_says_why() -> None:
+    store = Breaking()
+    async with RuntimeOn(store, actors=[works_on], shutdown_grace=0) as rt:
+        await rt.spawn(works_on(), id="w")  # what it runs again is a commit of the next life
+
+    async def program() -> None:
+        async with RuntimeOn(store, actors=[works_on]) as rt:
+            await rt.handle("w").result()
+
+    for _ in range(20):
+        error = errors.CommitUnknown("the disk is gone")
+        store.fail(error)
+        assert await out_of(program) is error
+        with anyio.move_on_after(0.001) as scope:
+            await anyio.sleep_forever()
+        assert scope.cancelled_caught
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+
+
+@workflow
+async def works_on() -> None:
+    await endless()
+
+
+@activity
+async def endless() -> None:
+    await anyio.sleep_forever()

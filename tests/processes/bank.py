@@ -37,8 +37,7 @@ def advance(db: Any, to: int) -> int:
     """Move the watermark by one."""
     db.execute("CREATE TABLE IF NOT EXISTS watermark (one INTEGER PRIMARY KEY, n INTEGER)")
     db.execute(
-        "INSERT INTO watermark VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET n = n + 1 "
-        "RETURNING n",
+        "INSERT INTO watermark VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET n = n + 1 RETURNING n",
     )
     (n,) = db.execute("SELECT n FROM watermark").fetchone()
     return int(n)

@@ -25,6 +25,9 @@ RECORDED = "Recorded traceback:\n"
 
 NAME_CHARS_MAX = 500
 ARGS_MAX = 16
+MEMBERS_MAX = 3
+"""Members of an exception group that its text names."""
+
 CAUSES_MAX = 8
 """Longer chains of causes say nothing new and would let one failure fill the journal."""
 
@@ -71,7 +74,7 @@ def describe(error: BaseException, depth: int = 0) -> Failure:
     return Failure(
         type=_clean(cls.__qualname__, NAME_CHARS_MAX),
         module=_clean(str(cls.__module__), NAME_CHARS_MAX),
-        message=_text(error),
+        message=_text(error) + _members(error),
         args=_plain_args(error),
         fields=_fields(error) if ours else None,
         traceback=_traceback(error),
@@ -94,6 +97,19 @@ def _clean(text: str, limit: int) -> str:
     """Return `text` as valid Unicode of bounded length."""
     short = text[:limit].encode("utf-8", "backslashreplace").decode()
     return short if len(text) <= limit else short + "..."
+
+
+def _members(error: BaseException) -> str:
+    """Return what an exception group holds, or nothing: its own message names none of it."""
+    try:
+        members: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+        if not issubclass(type(error), BaseExceptionGroup):
+            return ""
+        shown = [f"{type(m).__qualname__}: {_text(m)}{_members(m)}" for m in members[:MEMBERS_MAX]]
+        more = ["..."] if len(members) > MEMBERS_MAX else []
+        return _clean(f" [{'; '.join(shown + more)}]", MESSAGE_CHARS_MAX)
+    except Exception:  # noqa: BLE001 - members may be anything, and nest for ever
+        return ""
 
 
 def _text(error: BaseException) -> str:

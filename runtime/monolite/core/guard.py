@@ -49,7 +49,7 @@ _OUTSIDE = {
     "http.client.connect": "an HTTP connection",
     "ftplib.connect": "an FTP connection",
     "smtplib.connect": "an SMTP connection",
-    "input": "input()",
+    "builtins.input": "input()",
 }
 
 _MAY_READ = ("<frozen importlib", "linecache.py", "tokenize.py", "zipimport")

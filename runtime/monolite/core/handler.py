@@ -72,8 +72,9 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Handler(Definition[R_co], Generic[P, R_co]):
-    """One handler of an actor class. Read from the class it is itself; from a reference, a
-    function that makes calls.
+    """One handler of an actor class.
+
+    Read from the class it is itself; from a reference, a function that makes calls.
     """
 
     def __init__(self, fn: Callable[..., Any], kind: str, mailbox: Mailbox) -> None:

@@ -11,10 +11,11 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core.admission import check_conflict, check_id
 from monolite.core.call import Call
+from monolite.core.command import Operation
 from monolite.core.definition import Workflow
 from monolite.core.entry import Accepted
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
-from monolite.core.machine import Machine, Operation
+from monolite.core.machine import Machine
 from monolite.core.payload import encode
 from monolite.errors import Misused
 

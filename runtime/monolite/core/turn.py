@@ -16,9 +16,10 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.actor import Actor, ActorType
+from monolite.core.command import Tell
 from monolite.core.entry import Entry, Run
 from monolite.core.loop import OrderedTask
-from monolite.core.machine import Machine, Tell
+from monolite.core.machine import Machine
 from monolite.core.payload import encode
 from monolite.errors import Cancelled, Misused
 

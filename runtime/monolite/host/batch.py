@@ -68,8 +68,8 @@ class Batch:
         self.last_seq = 0
         self.early: dict[RunNo, list[Message]] = {}
         """Messages to runs that have not begun: one that begins in this turn still gets them."""
-        self.ended_unstarted: set[RunNo] = set()
-        """Runs that ended before they began: they must not begin in this turn."""
+        self.ended_unstarted: dict[RunNo, Run] = {}
+        """Runs that ended before they began: to the file they are still to begin."""
         self.message_ids: set[tuple[str, str]] = set()
         self.landed: list[int] = []
         self.skips: dict[tuple[int, str], int] = {}
@@ -82,7 +82,7 @@ class Batch:
         """Inbox rows that this turn has addressed to another run than the file says."""
         self.successors: list[tuple[RunNo, RunNo]] = []
         self.waiters: list[tuple[RunNo, Reply]] = []
-        self.watchers: list[tuple[RunNo, str, Sink]] = []
+        self.watchers: list[tuple[Run, str, Sink]] = []
         # What leaves.
         self.launches: list[Flight] = []
         self.stopped: list[Flight] = []

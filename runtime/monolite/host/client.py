@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast, overload
 
 import anyio
 import anyio.to_thread
@@ -18,6 +18,7 @@ from monolite.core import entry as e
 from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_conflict, check_id, receive
 from monolite.core.call import Call
+from monolite.core.definition import Workflow
 from monolite.core.duration import Duration
 from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
@@ -28,7 +29,7 @@ from monolite.errors import FileForeign
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, result_text, unknown
-from monolite.host.runtime import Sent, actor_call, prepare_spawn
+from monolite.host.requests import Sent, actor_call, prepare_spawn
 from monolite.store.protocol import Message, Reader, RunFilter, State
 from monolite.store.sqlite.door import SqliteDoor
 from monolite.store.sqlite.reader import SqliteReader
@@ -243,8 +244,15 @@ class Client:
 
         return await anyio.to_thread.run_sync(with_reader)
 
-    def handle(self, id: str, workflow: Any = None) -> Handle[Any]:
-        """Return a handle of the run with this id; whether it exists shows when it is used."""
+    @overload
+    def handle(self, id: str, workflow: Workflow[..., R]) -> Handle[R]: ...
+    @overload
+    def handle(self, id: str, workflow: None = None) -> Handle[Any]: ...
+    def handle(self, id: str, workflow: Workflow[..., Any] | None = None) -> Handle[Any]:
+        """Return a handle of the run with this id; whether it exists shows when it is used.
+
+        Give the `workflow` definition to have its result typed; without, it is plain JSON.
+        """
         codec = None if workflow is None else workflow.signature.result
         return Handle(check_id(id), self, codec)
 

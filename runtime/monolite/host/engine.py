@@ -15,29 +15,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from monolite.core import attempts, failure
 from monolite.core import entry as e
+from monolite.core import failure
 from monolite.core.actor import ActorType
 from monolite.core.admission import Admission, admit
+from monolite.core.command import Abandon, Append, Detach, Mark, Operation, Publish, Reply, Tell
 from monolite.core.definition import Workflow
-from monolite.core.entry import Attempt, Entry, Outcome, Run, RunNo
-from monolite.core.machine import (
-    Abandon,
-    Append,
-    Detach,
-    Machine,
-    Mark,
-    Operation,
-    Publish,
-    Reply,
-    Tell,
-)
+from monolite.core.entry import Entry, Outcome, Run, RunNo
+from monolite.core.machine import Machine
 from monolite.core.turn import ActorMachine, TurnDone
-from monolite.errors import ActivityFailed, ActivityTimedOut, Rejected, UnknownWorkflow
+from monolite.errors import UnknownWorkflow
+from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
-from monolite.host.ending import ended_by, to_waiter, unknown
+from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
     Appended,
     Ask,
@@ -47,18 +37,18 @@ from monolite.host.events import (
     Failed,
     Post,
     Returned,
-    Sink,
     Spawn,
     Unwatch,
     Watch,
 )
-from monolite.host.events import Reply as ReplyTo
-from monolite.host.flights import Flight, Flights
+from monolite.host.flights import Flights
 from monolite.host.inbox import Inbox
+from monolite.host.landings import Landings
 from monolite.host.operations import Operations
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
-from monolite.host.resident import HOT, Resident, Retrying, Words
+from monolite.host.resident import HOT, Resident, Words
+from monolite.host.streams import Streams
 from monolite.host.succession import LeftOver, Succession
 from monolite.store.protocol import Conflict, End, Link, Note, RolledBack, Store
 
@@ -66,9 +56,6 @@ log = logging.getLogger("monolite.engine")
 
 CONFLICTS_MAX = 8
 """How often a turn is repeated because another process took the same id at the same moment."""
-
-STREAM_PREFIX = "stream:"
-"""Tells watchers of a stream from those of a view of the same name; they are told to look."""
 
 CASCADE_MAX = 10_000
 """Consequences of one event in one turn; more wait for the next, so that two runs that answer
@@ -97,6 +84,9 @@ class Engine:
         self.residency = Residency(self, max_live)
         self.operations = Operations(self)
         self.inbox = Inbox(self)
+        self.audience = Audience(self)
+        self.streams = Streams(self)
+        self.landings = Landings(self)
         self.succession = Succession(self)
         self.batch = Batch()
         self.now_us = 0
@@ -109,9 +99,6 @@ class Engine:
         """Failures of transactions that rolled this turn back, for its next try: by operation."""
         self.work: deque[partial[None]] = deque()
         self._left: deque[partial[None]] = deque()
-        self._waiters: dict[RunNo, list[ReplyTo]] = {}
-        self._askers: dict[tuple[RunNo, str], list[ReplyTo]] = {}
-        self._watchers: dict[tuple[RunNo, str], list[Sink]] = {}
         self.links: dict[RunNo, list[Link]] = {}
         self._next_no = (store.max_run_no() // 2 + 1) * 2
         self.last_seq = 0
@@ -127,13 +114,13 @@ class Engine:
         self._on: dict[type, Callable[[Any], None]] = {
             Spawn: self._on_spawn,
             Post: self._on_post,
-            Done: self._on_done,
-            Failed: self._on_failed,
-            Returned: self._on_returned,
-            Appended: self._on_appended,
-            AwaitEnd: self._on_await_end,
-            Watch: self._on_watch,
-            Unwatch: self._on_unwatch,
+            Done: self.landings.on_done,
+            Failed: self.landings.on_failed,
+            Returned: self.landings.on_returned,
+            Appended: self.streams.on_appended,
+            AwaitEnd: self.audience.on_await_end,
+            Watch: self.audience.on_watch,
+            Unwatch: self.audience.on_unwatch,
             Ask: self._on_ask,
         }
 
@@ -237,13 +224,14 @@ class Engine:
         self.run_work()
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
+        self.work, self._left = self._left, deque()
+        self.residency.settle(self.now_us)
         self._leave_work()
         origins = self.batch.hand_on() if self.batch.successors else {}
         if self.batch.streams:
-            self._write_streams(origins)
+            self.streams.write(origins)
         if self.batch.unnamed:
             self.inbox.answer_unnamed()
-        self.residency.settle(self.now_us)
 
     def run_work(self) -> None:
         """Carry out what runs asked of each other, up to the bound of one event."""
@@ -264,13 +252,21 @@ class Engine:
         """Leave what is over the bound for the next turn.
 
         Whatever is left here is found again after a crash, too: a message waits in its inbox,
-        and a replayed run takes up the operations that have no answer.
+        and a replayed run takes up the operations that have no answer. So a run that is owed an
+        answer has to be replayed, and a child has to have the message that cancels it.
         """
-        left = [w for w in self._left if w.func != self.inbox.deliver_posted]
-        if len(left) < len(self._left):
-            self.must_look_outside = True
-        self.work = deque(left)
-        self._left.clear()
+        left: deque[partial[None]] = deque()
+        while self.work:
+            work = self.work.popleft()
+            if work.func == self.inbox.deliver_posted:
+                self.must_look_outside = True
+            elif work.func == self.operations.cancel_child:
+                work()
+            else:
+                left.append(work)
+                if work.func == self.answer_run:
+                    self.residency.keep_hot(work.args[0])
+        self.work = left
 
     def _release(self) -> Released:
         batch = self.batch
@@ -291,24 +287,7 @@ class Engine:
             self.must_retime = False
             self.message_due_us = self.store.next_message_due_us()
         self.residency.committed(batch, self.now_us)
-        for no, reply in batch.waiters:
-            self._waiters.setdefault(no, []).append(reply)
-        for no, message_id, reply in batch.askers:
-            self._askers.setdefault((no, message_id), []).append(reply)
-        self._tell_askers(batch)
-        if batch.successors:
-            for new_no, old_no in batch.successors:
-                self._succeed(new_no, old_no)
-            self._tell_askers(batch)  # what the new run has answered already
-        for no, name, sink in batch.watchers:
-            self._watchers.setdefault((no, name), []).append(sink)
-        for no, name, text in batch.writes.views:
-            batch.pushes += [(sink, text) for sink in self._watchers.get((no, name), ())]
-        for no, name in {(no, name) for no, name, _ in batch.streams}:
-            sinks = self._watchers.get((no, STREAM_PREFIX + name), ())
-            batch.pushes += [(sink, "") for sink in sinks]
-        for end in batch.writes.ends:
-            self._tell_ended(end)
+        self.audience.released(batch)
         for ask in batch.asks:
             try:
                 batch.answers.append((ask.reply, ask.question(self)))
@@ -322,36 +301,6 @@ class Engine:
             batch.pushes,
             changed=bool(batch.writes),
         )
-
-    def _tell_askers(self, batch: Batch) -> None:
-        for no, message_id, value, error in batch.replied:
-            replies = self._askers.pop((no, message_id), ())
-            batch.answers += [(reply, (value, error)) for reply in replies]
-
-    def _succeed(self, new_no: RunNo, old_no: RunNo) -> None:
-        """Let those who wait for a run wait for the one that continues it."""
-        if old_no in self._waiters:
-            self._waiters.setdefault(new_no, []).extend(self._waiters.pop(old_no))
-        if old_no in self.links:
-            moved = [msgspec.structs.replace(x, target_no=new_no) for x in self.links.pop(old_no)]
-            self.links.setdefault(new_no, []).extend(moved)
-        for key in [key for key in self._watchers if key[0] == old_no]:
-            self._watchers.setdefault((new_no, key[1]), []).extend(self._watchers.pop(key))
-        for key in [key for key in self._askers if key[0] == old_no]:
-            self._askers.setdefault((new_no, key[1]), []).extend(self._askers.pop(key))
-
-    def _tell_ended(self, end: End) -> None:
-        if end.status == e.CONTINUED:
-            return
-        if self._askers:
-            for key in [key for key in self._askers if key[0] == end.no]:
-                refusal = failure.encode(failure.describe(Rejected(f"the run has {end.status}")))
-                for reply in self._askers.pop(key):
-                    self.batch.answers.append((reply, (None, refusal)))
-        self.batch.answers += [(reply, end) for reply in self._waiters.pop(end.no, ())]
-        watched = [key for key in self._watchers if key[0] == end.no] if self._watchers else []
-        for key in watched:
-            self.batch.pushes += [(sink, None) for sink in self._watchers.pop(key)]
 
     # Events.
 
@@ -401,136 +350,9 @@ class Engine:
         else:
             if asks and answer.accepted:
                 if event.message_id is not None:
-                    self._await_answer(event)
+                    self.audience.await_answer(event)
             else:
                 self.batch.answers.append((event.reply, answer))
-
-    def _await_answer(self, event: Post) -> None:
-        run = self.newest(event.id)
-        assert run is not None
-        assert event.message_id is not None
-        known = self.store.answer(run, event.message_id)
-        if known is not None and known != (None, None):
-            self.batch.answers.append((event.reply, known))
-        else:
-            self.batch.askers.append((run.no, event.message_id, event.reply))
-
-    def _on_done(self, event: Done) -> None:
-        flight = self.flights.by_token.get(event.token)
-        if flight is not None:
-            self._land(flight, event.value, None)
-
-    def _on_failed(self, event: Failed) -> None:
-        flight = self.flights.by_token.get(event.token)
-        if flight is None:
-            return
-        retry = attempts.retry_of(flight.call.opts)
-        failures = flight.failures + 1
-        delay_us = retry.delay_us(failures, flight.idempotency_key) if event.retryable else None
-        if delay_us is None:
-            error = _activity_failed(flight, event.failure)
-            self._land(flight, None, failure.encode(error))
-            return
-        resident = self._landing(flight)
-        if resident is None:
-            return
-        due_us = self.now_us + delay_us
-        self.batch.writes.attempts.append(
-            Attempt(
-                flight.run_no,
-                flight.key,
-                flight.number,
-                e.ATTEMPT_FAILED,
-                self.now_us,
-                due_us,
-                failure.encode(event.failure),
-            )
-        )
-        resident.machine.operations[flight.key].flight = None
-        resident.retrying[flight.key] = Retrying(flight.number + 1, due_us, failures)
-        self.residency.touch(resident)
-
-    def append(self, no: RunNo, name: str, source: str, items: list[str]) -> None:
-        """Append to a stream; what one turn appends from one source becomes one row."""
-        self.batch.streams.setdefault((no, name, source), []).extend(items)
-
-    def _on_appended(self, event: Appended) -> None:
-        flight = self.flights.by_token.get(event.token)
-        if flight is None:
-            return
-        source, place = flight.key, (event.token, event.name)
-        skip = self.batch.skips.get(place, flight.skip.get(event.name))
-        if skip is None:
-            skip = self.store.stream_source(flight.run_no, event.name, source)
-        self.batch.skips[place] = max(0, skip - len(event.items))
-        if fresh := event.items[skip:]:
-            self.append(flight.run_no, event.name, source, fresh)
-
-    def _write_streams(self, origins: dict[RunNo, RunNo]) -> None:
-        lengths: dict[tuple[RunNo, str], int] = {}
-        for (no, name, source), items in self.batch.streams.items():
-            length = lengths.get((no, name))
-            if length is None:
-                length = self.store.stream_length(origins.get(no, no), name)
-            lengths[no, name] = length + len(items)
-            row = (no, name, length + 1, len(items), source, f"[{','.join(items)}]")
-            self.batch.writes.streams.append(row)
-
-    def _on_returned(self, event: Returned) -> None:
-        flight = self.flights.by_token.get(event.token)
-        resident = None if flight is None else self._landing(flight)
-        if flight is None or resident is None:
-            return
-        resident.machine.operations[flight.key].flight = None
-        self.batch.writes.attempts.append(
-            Attempt(flight.run_no, flight.key, flight.number, e.RETURNED, self.now_us)
-        )
-        self.residency.touch(resident)
-
-    def _landing(self, flight: Flight) -> Resident | None:
-        """Take an attempt out of the air; return its run if that still waits for it."""
-        self.batch.landed.append(flight.token)
-        resident = self.residency.live.get(flight.run_no) or self.resident(flight.run_no)
-        if resident is None or flight.key not in resident.machine.operations:
-            return None
-        return resident
-
-    def _land(self, flight: Flight, value: str | None, error: str | None) -> None:
-        resident = self._landing(flight)
-        if resident is not None:
-            self.answer(resident, resident.machine.operations[flight.key], value, error)
-
-    def _on_await_end(self, event: AwaitEnd) -> None:
-        run = self.newest(event.id)
-        if run is None:
-            self.batch.refusals.append((event.reply, unknown(event.id)))
-        elif run.ended and run.ended_us is not None:
-            end = End(run.no, run.status, run.value, run.error, run.ended_us)
-            self.batch.answers.append((event.reply, end))
-        else:
-            self.batch.waiters.append((run.no, event.reply))
-
-    def _on_watch(self, event: Watch) -> None:
-        run = self.newest(event.id)
-        if run is None:
-            self.batch.refusals.append((event.reply, unknown(event.id)))
-            return
-        self.batch.answers.append((event.reply, None))
-        current = self.store.view(run.no, event.name)
-        fresh = any(no == run.no and n == event.name for no, n, _ in self.batch.writes.views)
-        if current is not None and not fresh:
-            self.batch.pushes.append((event.sink, current))
-        if run.ended:
-            self.batch.pushes.append((event.sink, None))
-        else:
-            self.batch.watchers.append((run.no, event.name, event.sink))
-
-    def _on_unwatch(self, event: Unwatch) -> None:
-        for key, sinks in list(self._watchers.items()):
-            if event.sink in sinks:
-                sinks.remove(event.sink)
-                if not sinks:
-                    del self._watchers[key]
 
     def _on_ask(self, event: Ask) -> None:
         self.batch.asks.append(event)
@@ -560,7 +382,9 @@ class Engine:
 
     def newest(self, id: str) -> Run | None:
         """Return the newest run of an id: of this turn, in memory, or in the file."""
-        return self.batch.created.get(id) or self.residency.by_id(id) or self.store.run_by_id(id)
+        known = self.batch.created.get(id) or self.residency.by_id(id)
+        run = known or self.store.run_by_id(id)
+        return None if run is None else self.batch.ended_unstarted.get(run.no, run)
 
     def new_run(
         self,
@@ -669,7 +493,7 @@ class Engine:
             elif isinstance(command, Reply):
                 self.inbox.reply(resident.run, command.message_id, command.value, command.error)
             elif isinstance(command, Append):
-                self.append(resident.run.no, command.name, "", [command.value])
+                self.streams.append(resident.run.no, command.name, "", [command.value])
             elif isinstance(command, TurnDone):
                 self.inbox.turn_done(resident, command)
             elif isinstance(command, Tell):
@@ -768,20 +592,3 @@ class Engine:
                 version,
             )
         )
-
-
-def _activity_failed(flight: Flight, cause: failure.Failure) -> failure.Failure:
-    """Return what the workflow gets when an activity's last attempt failed with `cause`."""
-    name, number = flight.call.name, flight.number
-    timed_out = cause.type == ActivityTimedOut.__name__ and cause.fields is not None
-    type_ = ActivityTimedOut if timed_out else ActivityFailed
-    fields: dict[str, Any] = {"name": name, "attempts": number}
-    if timed_out and cause.fields is not None:
-        fields = {**cause.fields, **fields}
-    return failure.Failure(
-        type=type_.__name__,
-        module=type_.__module__,
-        message=f"activity {name!r} failed: {cause.summary()}",
-        fields=fields,
-        cause=cause,
-    )

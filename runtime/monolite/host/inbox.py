@@ -11,8 +11,8 @@ from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.actor import ActorType
 from monolite.core.admission import receive
+from monolite.core.command import Tell
 from monolite.core.entry import Accepted, Entry, Run, RunNo
-from monolite.core.machine import Tell
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import Rejected
 from monolite.host.ending import ended_by, unknown
@@ -280,9 +280,9 @@ class Inbox:
         A message to an actor whose code is not here waits in the file for the code.
         """
         engine = self._engine
-        known = tell.actor is None or engine.registry.get_actor(tell.actor) is not None
+        known = engine.registry.get_actor(tell.actor) is not None
         run = engine.newest(tell.id)
-        if tell.actor is not None and not known and (run is None or run.ended):
+        if not known and (run is None or run.ended):
             self._new_actor(tell.id, tell.actor, None, run)
         self.accept(
             tell.id,
@@ -443,12 +443,13 @@ class Inbox:
 
     def _end_unstarted(self, run: Run, kind: str, value: str) -> None:
         """End a run that is asked to stop and has no code to ask: it has not started, or cannot."""
-        if kind not in (e.CANCEL, e.TERMINATE) or run.ended:
+        unstarted = self._engine.batch.ended_unstarted
+        if kind not in (e.CANCEL, e.TERMINATE) or run.ended or run.no in unstarted:
             return
         status = e.CANCELLED if kind == e.CANCEL else e.TERMINATED
         error = failure.encode(ended_by(status.capitalize(), run.id, value))
-        run.status, run.ended_us = status, self._engine.now_us
-        self._engine.batch.ended_unstarted.add(run.no)
+        run.status, run.error, run.ended_us = status, error, self._engine.now_us
+        self._engine.batch.ended_unstarted[run.no] = run
         self._refuse_waiting(run)
         end = End(run.no, status, None, error, self._engine.now_us)
         self._engine.batch.writes.ends.append(end)

@@ -10,8 +10,8 @@ import msgspec
 from monolite.core import attempts, failure
 from monolite.core import entry as e
 from monolite.core.admission import Admission, admit
+from monolite.core.command import Detach, Operation
 from monolite.core.entry import Attempt, Run
-from monolite.core.machine import Detach, Operation
 from monolite.core.payload import encode
 from monolite.core.spawn import child_id, workflow_of
 from monolite.core.turn import ActorMachine
@@ -399,9 +399,9 @@ class Operations:
             else:
                 self._engine.batch.launches.remove(flight)
         if operation.kind == e.CHILD and operation.target is not None:
-            self._engine.work.append(partial(self._cancel_child, operation.target))
+            self._engine.work.append(partial(self.cancel_child, operation.target))
 
-    def _cancel_child(self, id: str) -> None:
+    def cancel_child(self, id: str) -> None:
         run = self._engine.newest(id)
         if run is not None and not run.ended:
             self._engine.inbox.post(run, e.CANCEL, "", '"its parent no longer waits for it"', None)

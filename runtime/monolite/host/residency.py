@@ -194,6 +194,16 @@ class Residency:
             resident.run.status = e.RUNNING
             self._engine.note(resident.run, HOT)
 
+    def keep_hot(self, no: RunNo) -> None:
+        """Have a run looked at at start-up: what it is owed, only its replay will find."""
+        resident = self.live.get(no)
+        if resident is not None:
+            self.touch(resident)
+            return
+        run = self._engine.store.run(no)
+        if run is not None and run.status in (e.RUNNING, e.WAITING) and run.wake_at_us != 0:
+            self._engine.note(run, HOT)
+
     # The clock.
 
     def wake(self, now_us: int) -> None:

@@ -7,38 +7,39 @@ import contextlib
 import logging
 import os
 import secrets
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast, overload
 
 import anyio
 import anyio.to_thread
-import msgspec
 
 from monolite.core import entry as e
 from monolite.core import guard
 from monolite.core.actor import ActorRef, type_of
-from monolite.core.admission import check_conflict, check_id
+from monolite.core.admission import check_id
 from monolite.core.call import Call
+from monolite.core.definition import Workflow
 from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
 from monolite.core.payload import encode
 from monolite.core.promise import answer_id, error_message, read_token, value_message
-from monolite.core.spawn import workflow_of
-from monolite.errors import CommitUnknown, Misused, Rejected
+from monolite.errors import CommitUnknown, Misused
 from monolite.host import audit, order, report
+from monolite.host.audience import STREAM_PREFIX
 from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
 from monolite.host.doorbell import Bell, engine_bell
 from monolite.host.ending import answer_text, result_text, unknown
-from monolite.host.engine import STREAM_PREFIX, Engine
+from monolite.host.engine import Engine
 from monolite.host.events import Appended, Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Watch
+from monolite.host.named import NamedHandle
 from monolite.host.registry import Registry
+from monolite.host.requests import Feed, Posted, actor_call, prepare_spawn
 from monolite.host.resident import Words
 from monolite.host.supervisor import Supervisor
 from monolite.host.tether import Tether
@@ -52,17 +53,11 @@ log = logging.getLogger("monolite.runtime")
 A = TypeVar("A")
 R = TypeVar("R")
 
-Sent = tuple[str, str, str, int, str, int, str | None]
-"""What is sent of a spawn: id, name, args, version, id_conflict, delay_us, attributes."""
-
 SHUTDOWN_GRACE_S = 5.0
 """How long running activities may go on when the runtime is left; then they run again later."""
 
 OPEN_LISTED_MAX = 100_000
 """Open runs looked at to list those of one status."""
-
-WATCH_BUFFER_MAX = 1_024
-"""Values a slow watcher may fall behind; then it misses the oldest, never the newest."""
 
 
 class Runtime:
@@ -128,11 +123,14 @@ class Runtime:
         await self._tether.enter()
         try:
             await self._open()
-        except BaseException:
+        except BaseException as error:
             # Also when it was cancelled meanwhile: else the thread would go on owning the file.
+            await self._tether.absorb()
             with anyio.CancelScope(shield=True):
                 await self._stop_thread()
-            await self._tether.leave(None, None, None)
+            await self._tether.leave(type(error), error, error.__traceback__)
+            if self._error is not None:
+                raise self._error from None
             raise
         return self
 
@@ -313,13 +311,19 @@ class Runtime:
         self._made_ids += 1
         return f"{self._id_prefix}-{self._made_ids}"
 
-    def handle(self, id: str, workflow: Any = None) -> Handle[Any]:
+    @overload
+    def handle(self, id: str, workflow: Workflow[..., R]) -> Handle[R]: ...
+    @overload
+    def handle(self, id: str, workflow: None = None) -> Handle[Any]: ...
+    def handle(self, id: str, workflow: Workflow[..., Any] | None = None) -> Handle[Any]:
         """Return a handle of the run with this id; whether it exists shows when it is used.
 
-        Give the `workflow` definition to have its result typed.
+        Its result has the type that the run's workflow declares, if its code is in `actors`;
+        give the `workflow` too, and type checkers know it.
         """
-        codec = None if workflow is None else workflow.signature.result
-        return Handle(check_id(id), self, codec)
+        if workflow is None:
+            return NamedHandle(check_id(id), self, self._registry)
+        return Handle(check_id(id), self, workflow.signature.result)
 
     async def list(
         self,
@@ -519,102 +523,6 @@ class Runtime:
 
         words: dict[Any, Words] = await self._ask(lambda reply: Ask(question, reply))
         return words
-
-
-class Posted:
-    """A message on its way to an actor. Await it to wait for the answer; or leave it be."""
-
-    __slots__ = ("_handler", "_kind", "_reply")
-
-    def __init__(self, reply: PendingReply, handler: Handler[..., Any], kind: str) -> None:
-        self._reply = reply
-        self._handler = handler
-        self._kind = kind
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        answer = yield from self._reply.wait().__await__()
-        if self._kind == e.UPDATE:
-            handler = self._handler
-            return handler.signature.result.decode(answer_text(answer), handler.result_name)
-        if not answer.accepted:
-            raise Rejected(answer.reason)
-        return None
-
-
-def actor_call(call: Call[Any]) -> tuple[Handler[..., Any], Address, str]:
-    """Return what is sent of a call of an actor's handler; raise Misused if it is none."""
-    handler, address = call.definition, call.address
-    if not isinstance(handler, Handler) or address is None:
-        msg = f"{call!r} is not a call of an actor's handler; make it with rt.actor(Class, key)"
-        raise Misused(msg)
-    handler.signature.check(call.args, call.kwargs)
-    return handler, address, handler.signature.encode(call.args, call.kwargs)
-
-
-class Feed:
-    """The values of a view on their way to one watcher."""
-
-    def __init__(self) -> None:
-        self._values: deque[str] = deque(maxlen=WATCH_BUFFER_MAX)
-        self._changed = anyio.Event()
-        self._over = False
-        self._error: BaseException | None = None
-
-    def refuse(self, error: BaseException) -> None:
-        """End the watch with an error: no more values can come."""
-        self._error = error
-        self._changed.set()
-
-    def push(self, text: str | None) -> None:
-        if text is None:
-            self._over = True
-        else:
-            self._values.append(text)
-        self._changed.set()
-
-    async def values(self) -> AsyncGenerator[str, None]:
-        while True:
-            while self._values:
-                yield self._values.popleft()
-            if self._over:
-                return
-            if self._error is not None:
-                raise self._error
-            self._changed = anyio.Event()
-            await self._changed.wait()
-
-
-def prepare_spawn(
-    call: Call[Any],
-    id: str,
-    id_conflict: str,
-    delay: Duration | None,
-    attributes: dict[str, Any] | None,
-) -> Sent:
-    """Check a spawn and return what is sent of it (the fields of `events.Spawn`).
-
-    Nothing has happened if this raises.
-    """
-    call.claim("spawn it again")
-    definition = workflow_of(call)
-    check_conflict(id_conflict)
-    definition.signature.check(call.args, call.kwargs)
-    args = definition.signature.encode(call.args, call.kwargs)
-    return (
-        check_id(id),
-        definition.name,
-        args,
-        definition.version,
-        id_conflict,
-        0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
-        _attributes_text(attributes) if attributes else None,
-    )
-
-
-def _attributes_text(attributes: dict[str, Any]) -> str:
-    """Return attributes as JSON whose keys are sorted, so that equal ones are found as text."""
-    plain = msgspec.json.decode(encode(attributes, "attributes"))
-    return msgspec.json.encode(plain, order="sorted").decode()
 
 
 def _contains(raised: BaseException | None, error: BaseException) -> bool:

@@ -9,15 +9,17 @@ from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_id
 from monolite.core.attempt import current_attempt
 from monolite.core.call import Call
+from monolite.core.command import Tell
 from monolite.core.duration import Duration, seconds
 from monolite.core.entry import QUERY
 from monolite.core.handle import Handle
 from monolite.core.handler import Address
 from monolite.core.loop import running_loop
-from monolite.core.machine import Machine, Tell
+from monolite.core.machine import Machine
 from monolite.core.spawn import spawn_in_workflow
 from monolite.errors import Misused
-from monolite.host.runtime import Runtime, actor_call
+from monolite.host.requests import actor_call
+from monolite.host.runtime import Runtime
 
 A = TypeVar("A")
 R = TypeVar("R")

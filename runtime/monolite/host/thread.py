@@ -38,6 +38,10 @@ STUCK_S = 1.0
 """A workflow whose code runs for longer without waiting is reported by name."""
 
 
+STUCK_LOOKS = 20
+"""How often the watchdog looks in that time: what it reports took at most so much longer."""
+
+
 class EngineThread:
     """Runs turns. `post` and `stop` may be called from any thread."""
 
@@ -227,19 +231,20 @@ class EngineThread:
 
     def _watch(self) -> None:
         """Report a workflow whose code has run for a second without waiting."""
+        seen, unmoved = -1, 0
         while not self._done.is_set():
             self._active.wait()
             self._active.clear()
+            self._done.wait(STUCK_S / STUCK_LOOKS)
             engine = self.engine
-            if engine is None:
-                continue
-            before = engine.deliveries
-            self._done.wait(STUCK_S)
-            running = engine.running
-            if running is None:
+            running = None if engine is None else engine.running
+            if engine is None or running is None:
                 continue
             self._active.set()
-            if engine.deliveries == before:
+            moved, seen = engine.deliveries != seen, engine.deliveries
+            unmoved = 0 if moved else unmoved + 1
+            if unmoved == STUCK_LOOKS:
+                unmoved = 0
                 log.warning(
                     "workflow %r has run its own code for over %g s without waiting and holds up "
                     "all others; move the work into an activity",

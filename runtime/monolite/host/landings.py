@@ -1,0 +1,101 @@
+"""Landings: what becomes of an attempt at an activity when its outcome comes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from monolite.core import attempts, failure
+from monolite.core import entry as e
+from monolite.core.entry import Attempt
+from monolite.errors import ActivityFailed, ActivityTimedOut
+from monolite.host.events import Done, Failed, Returned
+from monolite.host.flights import Flight
+from monolite.host.resident import Resident, Retrying
+
+if TYPE_CHECKING:
+    from monolite.host.engine import Engine
+
+
+class Landings:
+    """Takes in the outcomes of one engine's attempts."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def on_done(self, event: Done) -> None:
+        flight = self._engine.flights.by_token.get(event.token)
+        if flight is not None:
+            self._land(flight, event.value, None)
+
+    def on_failed(self, event: Failed) -> None:
+        flight = self._engine.flights.by_token.get(event.token)
+        if flight is None:
+            return
+        retry = attempts.retry_of(flight.call.opts)
+        failures = flight.failures + 1
+        delay_us = retry.delay_us(failures, flight.idempotency_key) if event.retryable else None
+        if delay_us is None:
+            error = _activity_failed(flight, event.failure)
+            self._land(flight, None, failure.encode(error))
+            return
+        resident = self._landing(flight)
+        if resident is None:
+            return
+        due_us = self._engine.now_us + delay_us
+        self._engine.batch.writes.attempts.append(
+            Attempt(
+                flight.run_no,
+                flight.key,
+                flight.number,
+                e.ATTEMPT_FAILED,
+                self._engine.now_us,
+                due_us,
+                failure.encode(event.failure),
+            )
+        )
+        resident.machine.operations[flight.key].flight = None
+        resident.retrying[flight.key] = Retrying(flight.number + 1, due_us, failures)
+        self._engine.residency.touch(resident)
+
+    def on_returned(self, event: Returned) -> None:
+        flight = self._engine.flights.by_token.get(event.token)
+        resident = None if flight is None else self._landing(flight)
+        if flight is None or resident is None:
+            return
+        resident.machine.operations[flight.key].flight = None
+        self._engine.batch.writes.attempts.append(
+            Attempt(flight.run_no, flight.key, flight.number, e.RETURNED, self._engine.now_us)
+        )
+        self._engine.residency.touch(resident)
+
+    def _landing(self, flight: Flight) -> Resident | None:
+        """Take an attempt out of the air; return its run if that still waits for it."""
+        self._engine.batch.landed.append(flight.token)
+        resident = self._engine.residency.live.get(flight.run_no) or self._engine.resident(
+            flight.run_no
+        )
+        if resident is None or flight.key not in resident.machine.operations:
+            return None
+        return resident
+
+    def _land(self, flight: Flight, value: str | None, error: str | None) -> None:
+        resident = self._landing(flight)
+        if resident is not None:
+            self._engine.answer(resident, resident.machine.operations[flight.key], value, error)
+
+
+def _activity_failed(flight: Flight, cause: failure.Failure) -> failure.Failure:
+    """Return what the workflow gets when an activity's last attempt failed with `cause`."""
+    name, number = flight.call.name, flight.number
+    timed_out = cause.type == ActivityTimedOut.__name__ and cause.fields is not None
+    type_ = ActivityTimedOut if timed_out else ActivityFailed
+    fields: dict[str, Any] = {"name": name, "attempts": number}
+    if timed_out and cause.fields is not None:
+        fields = {**cause.fields, **fields}
+    return failure.Failure(
+        type=type_.__name__,
+        module=type_.__module__,
+        message=f"activity {name!r} failed: {cause.summary()}",
+        fields=fields,
+        cause=cause,
+    )

@@ -1,0 +1,127 @@
+"""Requests: what is checked and sent of a call, and what its answer comes back through."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+import anyio
+import msgspec
+
+from monolite.core import entry as e
+from monolite.core.admission import check_conflict, check_id
+from monolite.core.call import Call
+from monolite.core.duration import Duration, seconds
+from monolite.core.handler import Address, Handler
+from monolite.core.payload import encode
+from monolite.core.spawn import workflow_of
+from monolite.errors import Misused, Rejected
+from monolite.host.bridge import PendingReply
+from monolite.host.ending import answer_text
+
+Sent = tuple[str, str, str, int, str, int, str | None]
+"""What is sent of a spawn: id, name, args, version, id_conflict, delay_us, attributes."""
+
+WATCH_BUFFER_MAX = 1_024
+"""Values a slow watcher may fall behind; then it misses the oldest, never the newest."""
+
+
+class Posted:
+    """A message on its way to an actor. Await it to wait for the answer; or leave it be."""
+
+    __slots__ = ("_handler", "_kind", "_reply")
+
+    def __init__(self, reply: PendingReply, handler: Handler[..., Any], kind: str) -> None:
+        self._reply = reply
+        self._handler = handler
+        self._kind = kind
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        answer = yield from self._reply.wait().__await__()
+        if self._kind == e.UPDATE:
+            handler = self._handler
+            return handler.signature.result.decode(answer_text(answer), handler.result_name)
+        if not answer.accepted:
+            raise Rejected(answer.reason)
+        return None
+
+
+def actor_call(call: Call[Any]) -> tuple[Handler[..., Any], Address, str]:
+    """Return what is sent of a call of an actor's handler; raise Misused if it is none."""
+    handler, address = call.definition, call.address
+    if not isinstance(handler, Handler) or address is None:
+        msg = f"{call!r} is not a call of an actor's handler; make it with rt.actor(Class, key)"
+        raise Misused(msg)
+    handler.signature.check(call.args, call.kwargs)
+    return handler, address, handler.signature.encode(call.args, call.kwargs)
+
+
+class Feed:
+    """The values of a view on their way to one watcher."""
+
+    def __init__(self) -> None:
+        self._values: deque[str] = deque(maxlen=WATCH_BUFFER_MAX)
+        self._changed = anyio.Event()
+        self._over = False
+        self._error: BaseException | None = None
+
+    def refuse(self, error: BaseException) -> None:
+        """End the watch with an error: no more values can come."""
+        self._error = error
+        self._changed.set()
+
+    def push(self, text: str | None) -> None:
+        if text is None:
+            self._over = True
+        else:
+            self._values.append(text)
+        self._changed.set()
+
+    async def values(self) -> AsyncGenerator[str, None]:
+        while True:
+            while self._values:
+                yield self._values.popleft()
+            if self._over:
+                return
+            if self._error is not None:
+                raise self._error
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+
+def prepare_spawn(
+    call: Call[Any],
+    id: str,
+    id_conflict: str,
+    delay: Duration | None,
+    attributes: dict[str, Any] | None,
+) -> Sent:
+    """Check a spawn and return what is sent of it (the fields of `events.Spawn`).
+
+    Nothing has happened if this raises.
+    """
+    given: Any = call  # callers may be untyped
+    if not isinstance(given, Call):
+        msg = f"spawn takes a call of a @workflow, such as order(o), not {given!r:.200}"
+        raise Misused(msg)
+    call.claim("spawn it again")
+    definition = workflow_of(call)
+    check_conflict(id_conflict)
+    definition.signature.check(call.args, call.kwargs)
+    args = definition.signature.encode(call.args, call.kwargs)
+    return (
+        check_id(id),
+        definition.name,
+        args,
+        definition.version,
+        id_conflict,
+        0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
+        _attributes_text(attributes) if attributes else None,
+    )
+
+
+def _attributes_text(attributes: dict[str, Any]) -> str:
+    """Return attributes as JSON whose keys are sorted, so that equal ones are found as text."""
+    plain = msgspec.json.decode(encode(attributes, "attributes"))
+    return msgspec.json.encode(plain, order="sorted").decode()
