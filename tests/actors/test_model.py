@@ -1,4 +1,4 @@
-"""A dictionary is the model: actors, updates, cancel and promises answer as it does, restarts too."""
+"""A dictionary is the model: actors, updates, cancel and promises answer as it does."""
 
 from __future__ import annotations
 

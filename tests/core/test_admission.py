@@ -49,6 +49,7 @@ def test_an_open_run_takes_messages_and_one_that_has_ended_does_not() -> None:
         "failed": "the run has failed",
         "cancelled": "the run has been cancelled",
         "terminated": "the run has been terminated",
+        "continued": "the run has been continued",
     }
 
 

@@ -296,7 +296,9 @@ def test_a_message_whose_receiver_is_cancelled_as_it_wakes_goes_to_the_next(stag
     async def two() -> str:
         first, second = asyncio.create_task(notes.receive()), asyncio.create_task(notes.receive())
         await asyncio.sleep(0)
-        machine_of("this test").channel("notes").push('"mine"')
+        machine_of("this test").channel("notes").push(
+            Entry(0, 0, e.SIGNAL, "notes", None, '"mine"')
+        )
         first.cancel()
         return await second
 

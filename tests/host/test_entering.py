@@ -82,8 +82,14 @@ async def test_what_the_file_holds_goes_on_without_being_asked(tmp_path: Path) -
     [
         ({"durability": "none"}, "durability='none' is neither 'full' nor 'normal'"),
         ({"max_live": 0}, "max_live must be at least 1, not 0"),
-        ({"actors": [echo.fn]}, "actors takes @workflow definitions and modules that hold them"),
-        ({"actors": ["echo"]}, "actors takes @workflow definitions and modules that hold them"),
+        (
+            {"actors": [echo.fn]},
+            "actors takes @workflow definitions, Actor classes and modules that hold them",
+        ),
+        (
+            {"actors": ["echo"]},
+            "actors takes @workflow definitions, Actor classes and modules that hold them",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], problem: str) -> None:

@@ -245,4 +245,4 @@ async def left_watching(rt: Runtime) -> int:
     """Return how many watchers the engine of `rt` knows."""
     await rt.list(limit=1)
     engine: Any = rt.__dict__["_thread"].engine
-    return sum(len(sinks) for sinks in engine.__dict__["_watchers"].values())
+    return sum(len(sinks) for sinks in engine.audience.__dict__["_watchers"].values())

@@ -154,7 +154,7 @@ class Handle(Generic[R_co]):
     async def read(
         self, stream: Stream[T], *, after: int = 0, follow: bool = True
     ) -> AsyncGenerator[tuple[int, T], None]:
-        """Yield (position, item) of a stream behind position `after`: what there is, then what comes.
+        """Yield (position, item) of a stream behind `after`: what there is, then what comes.
 
         Ends when the run has ended, or at once with `follow=False`. Keep the last position to
         go on from there later, in this or another process.

@@ -67,7 +67,8 @@ class Runtime:
     that hold them, whose code this process has. `durability` is "full" (a commit survives a
     power cut) or "normal" (only a crash of the process). `max_live` bounds the runs in memory;
     others wait in the file, and so does whatever has waited for a minute. A journal that reaches
-    `history_warning` entries is named in the log. `takeover=True` takes the file from an owner that is stuck.
+    `history_warning` entries is named in the log. `takeover=True` takes the file from an owner
+    that is stuck.
 
     Entering recovers what the file holds and resumes it; raises FileOwned, FileForeign,
     FileTooNew or FileDamaged, and then has changed nothing. Leaving lets running activities

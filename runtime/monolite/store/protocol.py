@@ -225,7 +225,7 @@ class Reader(Protocol):
         ...
 
     def stream(self, no: RunNo, name: str, after: int, limit: int) -> list[tuple[int, str]]:
-        """Return (first position, JSON array of items) of a stream's rows that reach past `after`."""
+        """Return (first position, JSON array) of a stream's rows that reach past `after`."""
         ...
 
     def stream_length(self, no: RunNo, name: str) -> int:
@@ -264,7 +264,8 @@ class Store(Reader, Protocol):
     def transact(self, act: Callable[[Any], R]) -> R:
         """Let `act` write the application's tables in the transaction that the next commit ends.
 
-        What it wrote is undone if it raises; RolledBack: all of this turn is. Opens the transaction if it is not open, which
+        What it wrote is undone if it raises; RolledBack: all of this turn is. Opens the
+        transaction if it is not open, which
         checks the epoch; `abort` undoes everything since.
         """
         ...
