@@ -32,6 +32,7 @@ def second_class() -> type[Actor]:
         cents: int = 0
 
         @Actor.migrate(from_version=1)
+        @staticmethod
         def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
             return {"cents": 100 * state["coins"]}
 
@@ -54,10 +55,12 @@ def third_class() -> type[Actor]:
         money: dict[str, int] = {}
 
         @Actor.migrate(from_version=1)
+        @staticmethod
         def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
             return {"cents": 100 * state["coins"]}
 
         @Actor.migrate(from_version=2)
+        @staticmethod
         def to_money(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
             return {"money": {"EUR": state["cents"]}}
 
@@ -78,6 +81,7 @@ def broken_class() -> type[Actor]:
         cents: int = 0
 
         @Actor.migrate(from_version=1)
+        @staticmethod
         def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
             return {"cents": state["pounds"]}
 

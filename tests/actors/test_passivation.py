@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import monolite
 from monolite import Runtime, Signal, workflow
@@ -24,7 +24,8 @@ async def relay(number: int) -> int:
 
 
 def live(rt: Runtime) -> dict[Any, Any]:
-    return rt._must_engine().residency.live
+    engine: Any = rt.__dict__["_thread"].engine
+    return cast("dict[Any, Any]", engine.residency.live)
 
 
 async def outcomes(world: World, max_live: int, runs: int) -> list[int]:

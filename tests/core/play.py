@@ -10,7 +10,7 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.call import Call
-from monolite.core.command import Abandon, Command, Detach, Operation, Publish
+from monolite.core.command import Abandon, Detach, Operation, Publish
 from monolite.core.definition import Workflow
 from monolite.core.duration import seconds
 from monolite.core.entry import Entry, Run, RunNo
@@ -225,7 +225,7 @@ def _result_of(operation: Operation) -> Any:
     return call.definition.fn(*call.args, **call.kwargs)
 
 
-def words_of(command: Command) -> str:
+def words_of(command: Operation | Publish | Abandon | Detach) -> str:
     """Return a command as a test writes it."""
     match command:
         case Operation():

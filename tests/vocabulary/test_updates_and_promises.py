@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
@@ -37,7 +38,8 @@ async def asker(id: str, *values: int) -> list[str]:
     found: list[str] = []
     for value in values:
         try:
-            found.append(str(await handle.update(add, value)))
+            total = await handle.update(add, value)
+            found.append(str(total))
         except Rejected as error:
             found.append(error.reason)
     return found

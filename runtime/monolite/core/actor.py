@@ -28,7 +28,6 @@ from monolite.core.handler import Address, Handler, decorate
 from monolite.core.payload import codec, encode
 from monolite.errors import Misused, PayloadInvalid
 
-A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -233,11 +232,11 @@ def type_of(cls: type[Any]) -> ActorType:
 
 
 @overload
-def update(fn: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+def update(fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
 @overload
 def update(
     *, mailbox: str = "queue", bound: int | None = None, debounce: Duration | None = None
-) -> Callable[[Callable[Concatenate[A, P], Coroutine[Any, Any, R]]], Handler[P, R]]: ...
+) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Handler[P, R]]: ...
 def update(
     fn: Any = None,
     /,
@@ -254,11 +253,11 @@ def update(
 
 
 @overload
-def signal(fn: Callable[Concatenate[A, P], Coroutine[Any, Any, None]], /) -> Handler[P, None]: ...
+def signal(fn: Callable[Concatenate[Any, P], Coroutine[Any, Any, None]], /) -> Handler[P, None]: ...
 @overload
 def signal(
     *, mailbox: str = "queue", bound: int | None = None, debounce: Duration | None = None
-) -> Callable[[Callable[Concatenate[A, P], Coroutine[Any, Any, None]]], Handler[P, None]]: ...
+) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, None]]], Handler[P, None]]: ...
 def signal(
     fn: Any = None,
     /,
@@ -274,7 +273,7 @@ def signal(
     return decorate(e.SIGNAL, fn, mailbox, bound, debounce)
 
 
-def query(fn: Callable[Concatenate[A, P], R], /) -> Handler[P, R]:
+def query(fn: Callable[Concatenate[Any, P], R], /) -> Handler[P, R]:
     """Make a plain method a handler that reads committed state, beside running turns.
 
     What it changes is dropped.
