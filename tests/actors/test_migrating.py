@@ -32,7 +32,8 @@ def second_class() -> type[Actor]:
         cents: int = 0
 
         @Actor.migrate(from_version=1)
-        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        @staticmethod
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:
             return {"cents": 100 * state["coins"]}
 
         @update
@@ -54,11 +55,13 @@ def third_class() -> type[Actor]:
         money: dict[str, int] = {}
 
         @Actor.migrate(from_version=1)
-        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        @staticmethod
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:
             return {"cents": 100 * state["coins"]}
 
         @Actor.migrate(from_version=2)
-        def to_money(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        @staticmethod
+        def to_money(state: dict[str, Any]) -> dict[str, Any]:
             return {"money": {"EUR": state["cents"]}}
 
         @update
@@ -78,7 +81,8 @@ def broken_class() -> type[Actor]:
         cents: int = 0
 
         @Actor.migrate(from_version=1)
-        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        @staticmethod
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:
             return {"cents": state["pounds"]}
 
         @update

@@ -181,7 +181,7 @@ async def test_a_turn_in_mid_air_is_resumed_by_the_next_life(lives: World) -> No
     async with lives.runtime(Account, gate) as rt:
         account = rt.actor(Account, "a")
         await account.deposit(3)
-        begun = [asyncio.ensure_future(account.through_gate("x"))]
+        begun: list[asyncio.Future[Any]] = [asyncio.ensure_future(account.through_gate("x"))]
         await in_turn(rt, "Account/a", "through_gate")
         begun.append(asyncio.ensure_future(account.deposit(1)))
         await account.note("in between")

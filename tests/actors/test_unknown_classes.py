@@ -53,7 +53,9 @@ async def test_a_message_to_a_class_without_code_waits_for_the_code(lives: World
         assert await rt.actor(Known, "k").tell_stranger() == 1
         assert await (await rt.spawn(telling())).result() == "told"
         assert await rt.actor(Known, "k").greet() == 2
-        await until(rt.handle("Stranger/s"), lambda info: info.waiting_on == "no code for 'Stranger'")
+        await until(
+            rt.handle("Stranger/s"), lambda info: info.waiting_on == "no code for 'Stranger'"
+        )
     async with lives.runtime(Known, Stranger) as rt:
         assert await rt.actor(Stranger, "s").greet() == 2
         assert await rt.actor(Stranger, "w").read() == 1

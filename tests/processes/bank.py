@@ -37,8 +37,7 @@ def advance(db: Any, to: int) -> int:
     """Move the watermark by one."""
     db.execute("CREATE TABLE IF NOT EXISTS watermark (one INTEGER PRIMARY KEY, n INTEGER)")
     db.execute(
-        "INSERT INTO watermark VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET n = n + 1 "
-        "RETURNING n",
+        "INSERT INTO watermark VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET n = n + 1 RETURNING n",
     )
     (n,) = db.execute("SELECT n FROM watermark").fetchone()
     return int(n)
@@ -78,8 +77,8 @@ async def rage(path: str, life: int, first: dict[str, int]) -> None:
         async with asyncio.TaskGroup() as group:
             for saver in SAVERS:
                 group.create_task(save(rt, saver, first.get(saver, 0)))
-            for mover in range(3):
-                group.create_task(move(rt, f"{life}/{mover}"))
+            for number in range(3):
+                group.create_task(move(rt, f"{life}/{number}"))
 
 
 async def subside(path: str, first: dict[str, int]) -> None:

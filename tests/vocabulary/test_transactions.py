@@ -246,7 +246,9 @@ async def test_in_the_turns_of_one_commit_each_is_undone_alone(world: World) -> 
             keeper = rt.actor(Keeper, str(n % 4))
             calls.append(keeper.keep(str(n)) if n % 2 else keeper.keep_and_fail(str(n)))
         found = await asyncio.gather(*calls, return_exceptions=True)
-        assert [n for n, x in enumerate(found) if isinstance(x, ValueError)] == list(range(0, 20, 2))
+        assert [n for n, x in enumerate(found) if isinstance(x, ValueError)] == list(
+            range(0, 20, 2)
+        )
         assert sorted(words(rt), key=int) == [str(n) for n in range(1, 20, 2)]
 
 

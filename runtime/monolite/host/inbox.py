@@ -278,11 +278,11 @@ class Inbox:
 
         A message to an actor whose code is not here waits in the file for the code.
         """
-        engine = self._engine
-        known = tell.actor is None or engine.registry.get_actor(tell.actor) is not None
-        run = engine.newest(tell.id)
-        if tell.actor is not None and not known and (run is None or run.ended):
-            self._new_actor(tell.id, tell.actor, None, run)
+        known = self._engine.registry.get_actor(tell.actor) is not None
+        if not known:
+            run = self._engine.newest(tell.id)
+            if run is None or run.ended:
+                self._new_actor(tell.id, tell.actor, None, run)
         self.accept(
             tell.id,
             tell.kind,
