@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("tests.host.hosts")
+
 from tests.host.hosts import World
 
 
