@@ -8,7 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.host.hosts")
 
-from tests.host.hosts import World
+from tests.host.hosts import World  # noqa: E402 - asserts there are to be rewritten
 
 
 @pytest.fixture(params=["file", "memory"])
