@@ -33,7 +33,7 @@ def second_class() -> type[Actor]:
 
         @Actor.migrate(from_version=1)
         @staticmethod
-        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:
             return {"cents": 100 * state["coins"]}
 
         @update
@@ -56,12 +56,12 @@ def third_class() -> type[Actor]:
 
         @Actor.migrate(from_version=1)
         @staticmethod
-        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:
             return {"cents": 100 * state["coins"]}
 
         @Actor.migrate(from_version=2)
         @staticmethod
-        def to_money(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        def to_money(state: dict[str, Any]) -> dict[str, Any]:
             return {"money": {"EUR": state["cents"]}}
 
         @update
@@ -82,7 +82,7 @@ def broken_class() -> type[Actor]:
 
         @Actor.migrate(from_version=1)
         @staticmethod
-        def to_cents(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - a function
+        def to_cents(state: dict[str, Any]) -> dict[str, Any]:
             return {"cents": state["pounds"]}
 
         @update

@@ -1,4 +1,4 @@
-"""A dictionary is the model: actors, updates, cancel and promises answer as it does."""
+"""A dictionary is the model: whatever is asked, restarts or not, the answers are its answers."""
 
 from __future__ import annotations
 

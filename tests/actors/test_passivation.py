@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import monolite
 from monolite import Runtime, Signal, workflow
@@ -24,8 +24,9 @@ async def relay(number: int) -> int:
 
 
 def live(rt: Runtime) -> dict[Any, Any]:
-    engine: Any = rt.__dict__["_thread"].engine
-    return cast("dict[Any, Any]", engine.residency.live)
+    engine: Any = vars(rt)["_thread"].engine
+    found: dict[Any, Any] = engine.residency.live
+    return found
 
 
 async def outcomes(world: World, max_live: int, runs: int) -> list[int]:

@@ -77,8 +77,8 @@ async def rage(path: str, life: int, first: dict[str, int]) -> None:
         async with asyncio.TaskGroup() as group:
             for saver in SAVERS:
                 group.create_task(save(rt, saver, first.get(saver, 0)))
-            for mover in range(3):
-                group.create_task(move(rt, f"{life}/{mover}"))
+            for number in range(3):
+                group.create_task(move(rt, f"{life}/{number}"))
 
 
 async def subside(path: str, first: dict[str, int]) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.hosts import World
+pytest.register_assert_rewrite("tests.host.hosts")
+
+from tests.host.hosts import World  # noqa: E402 - asserts there are to be rewritten
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -279,11 +279,11 @@ class Inbox:
 
         A message to an actor whose code is not here waits in the file for the code.
         """
-        engine = self._engine
-        known = engine.registry.get_actor(tell.actor) is not None
-        run = engine.newest(tell.id)
-        if not known and (run is None or run.ended):
-            self._new_actor(tell.id, tell.actor, None, run)
+        known = self._engine.registry.get_actor(tell.actor) is not None
+        if not known:
+            run = self._engine.newest(tell.id)
+            if run is None or run.ended:
+                self._new_actor(tell.id, tell.actor, None, run)
         self.accept(
             tell.id,
             tell.kind,

@@ -77,8 +77,7 @@ def _authorize(
 ) -> int:
     if operation in _FORBIDDEN:
         return apsw.SQLITE_DENY
-    if operation in _WRITES and any(
-        (name or "").lower().startswith(OURS) for name in (first, second)
-    ):
+    names = [(name or "").lower() for name in (first, second)]
+    if operation in _WRITES and any(name.startswith(OURS) for name in names):
         return apsw.SQLITE_DENY
     return apsw.SQLITE_OK
