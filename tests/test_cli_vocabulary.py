@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
-from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -257,12 +256,11 @@ def test_resolve_refuses_what_makes_no_sense(cli: Cli, file: Path) -> None:
 
 async def test_a_promise_of_a_run_with_a_long_id_can_be_resolved(file: Path) -> None:
     """Its token is longer than an id may be."""
-    sys.path.insert(0, str(file.parent))
-    try:
-        program: Any = import_module("program")
-    finally:
-        sys.path.remove(str(file.parent))
-        sys.modules.pop("program", None)
+    spec = spec_from_file_location("program_of_promises", file.parent / "program.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program: Any = module_from_spec(spec)
+    spec.loader.exec_module(program)
     async with Runtime(file, actors=[program]) as rt:
         run = await rt.spawn(program.ask(), id="long" * 128)
         async for told in run.watch(token):
