@@ -16,7 +16,8 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core import failure
 from monolite.core.actor import Actor, ActorType
-from monolite.core.command import Tell
+from monolite.core.call import Call
+from monolite.core.command import Append, Command, Detach, Publish, Tell
 from monolite.core.entry import Entry, Run
 from monolite.core.loop import OrderedTask
 from monolite.core.machine import Machine
@@ -38,6 +39,7 @@ class ActorMachine(Machine):
     """One actor. `busy` while a turn waits for something."""
 
     __slots__ = (
+        "_held",
         "_instance",
         "_key",
         "_tells",
@@ -64,6 +66,7 @@ class ActorMachine(Machine):
         self.forgotten_n = 0
         self._turn: Entry | None = None
         self._tells: list[Tell] = []
+        self._held: list[Command] = []
         self.retired_n = retired_n
         self.next_n = retired_n
 
@@ -111,6 +114,21 @@ class ActorMachine(Machine):
         """Keep a message back until the turn commits."""
         self._must_be_loaded()
         self._tells.append(message)
+
+    # What a turn shows and starts is kept back too: if it fails, none of it has happened. A turn
+    # that is being replayed has not ended either, so here a replay drops nothing.
+
+    def publish(self, name: str, value: Any) -> None:
+        self._must_be_loaded()
+        self._held.append(Publish(name, encode(value, f"view {name}")))
+
+    def append(self, name: str, value: str) -> None:
+        self._must_be_loaded()
+        self._held.append(Append(name, value))
+
+    def detach(self, id: str, key: str, call: Call[Any]) -> None:
+        payload = call.definition.signature.encode(call.args, call.kwargs)
+        self._held.append(Detach(id, key, call, payload))
 
     async def receive(self, name: str) -> Entry:
         """Refuse: the message would wait for the end of the very turn that waits for it."""
@@ -182,4 +200,7 @@ class ActorMachine(Machine):
         self.drop_timers()
         self.retired_n = self.next_n
         text = None if error is None else failure.encode(failure.describe(error))
+        if error is None:
+            self._commands.extend(self._held)
+        self._held = []
         self._commands.append(TurnDone(turn, value, text, state, tells))
