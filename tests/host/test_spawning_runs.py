@@ -11,6 +11,7 @@ import pytest
 
 import monolite
 from monolite import Runtime, Signal, View, activity, current, errors, workflow
+from monolite.host import engine
 from tests.host import gate
 from tests.host.clocks import START, ManualClock
 from tests.host.homes import Home
@@ -408,3 +409,32 @@ def test_runtime_has_no_settings_that_make_no_sense() -> None:
         Runtime(":memory:", max_live=0)
     with pytest.raises(ValueError, match="shutdown_grace"):
         Runtime(":memory:", shutdown_grace=-1)
+
+
+async def test_a_run_may_be_replaced_again_before_the_first_one_has_ended(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home.runtime(passing) as rt:
+        await rt.spawn(passing("1"), id="p")
+        with monkeypatch.context() as busy:
+            busy.setattr(engine, "CASCADE_MAX", 0)  # the end of the first waits for a later turn
+            for n in ("2", "3", "4"):
+                await rt.spawn(passing(n), id="p", id_conflict="restart", delay="1ms")
+        await gate.open(rt.handle("p"))
+        assert await rt.handle("p").result() == "4"
+        statuses = [info.status for info in await rt.list()]
+
+    assert statuses == ["completed", "terminated", "terminated", "terminated"]
+
+
+async def test_a_delayed_run_that_is_spawned_as_another_begins_is_not_forgotten(
+    home: Home, clock: ManualClock
+) -> None:
+    async with home.runtime(echo, clock=clock) as rt:
+        first = await rt.spawn(echo("first"), delay=60)
+        clock.advance(60)  # the engine sees the time and the spawn in one turn
+        second = await rt.spawn(echo("second"), delay=60)
+        assert await first.result() == "first"
+        await clock.skip(rt, 60)
+        with anyio.fail_after(5):
+            assert await second.result() == "second"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,7 +12,7 @@ from monolite.core.entry import Run, RunNo
 from monolite.errors import Rejected
 from monolite.host.batch import Batch
 from monolite.host.ending import unknown
-from monolite.host.events import AwaitEnd, Post, Reply, Sink, Unwatch, Watch
+from monolite.host.events import AwaitEnd, Post, Reply, Sink, Unawait, Unwatch, Watch
 from monolite.store.protocol import End
 
 if TYPE_CHECKING:
@@ -61,6 +61,14 @@ class Audience:
             self._engine.batch.answers.append((event.reply, end))
         else:
             self._engine.batch.waiters.append((run.no, event.reply))
+
+    def on_unawait(self, event: Unawait) -> None:
+        """Let go of an answer: waiting with a time limit, over and over, must not pile them up."""
+        gone, batch = event.reply, self._engine.batch
+        batch.waiters = [seat for seat in batch.waiters if seat[-1] is not gone]
+        batch.askers = [seat for seat in batch.askers if seat[-1] is not gone]
+        _leave(self._waiters, gone)
+        _leave(self._askers, gone)
 
     def on_watch(self, event: Watch) -> None:
         run = self._engine.newest(event.id)
@@ -128,3 +136,12 @@ class Audience:
             self._engine.batch.pushes.append((sink, None))
         else:
             self._watchers.setdefault((run.no, name), []).append(sink)
+
+
+def _leave(seats: dict[Any, list[Reply]], gone: Reply) -> None:
+    for key, replies in seats.items():
+        if gone in replies:
+            replies.remove(gone)
+            if not replies:
+                del seats[key]
+            return

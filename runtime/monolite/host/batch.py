@@ -30,6 +30,7 @@ class Batch:
         "ended",
         "ended_unstarted",
         "evicted",
+        "expected_us",
         "landed",
         "last_seq",
         "launches",
@@ -68,6 +69,8 @@ class Batch:
         self.last_seq = 0
         self.early: dict[RunNo, list[Message]] = {}
         """Messages to runs that have not begun: one that begins in this turn still gets them."""
+        self.expected_us: int | None = None
+        """When the first of the rows that this turn writes wants to be woken."""
         self.ended_unstarted: dict[RunNo, Run] = {}
         """Runs that ended before they began: to the file they are still to begin."""
         self.message_ids: set[tuple[str, str]] = set()

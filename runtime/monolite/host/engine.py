@@ -38,6 +38,7 @@ from monolite.host.events import (
     Post,
     Returned,
     Spawn,
+    Unawait,
     Unwatch,
     Watch,
 )
@@ -119,6 +120,7 @@ class Engine:
             Returned: self.landings.on_returned,
             Appended: self.streams.on_appended,
             AwaitEnd: self.audience.on_await_end,
+            Unawait: self.audience.on_unawait,
             Watch: self.audience.on_watch,
             Unwatch: self.audience.on_unwatch,
             Ask: self._on_ask,
@@ -262,6 +264,8 @@ class Engine:
                 self.must_look_outside = True
             elif work.func == self.operations.cancel_child:
                 work()
+            elif work.func == self.operations.begin_spawned:
+                self.operations.put_off(work.args[0])
             else:
                 left.append(work)
                 if work.func == self.answer_run:

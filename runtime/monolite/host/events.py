@@ -91,6 +91,12 @@ class AwaitEnd(msgspec.Struct):
     reply: Reply
 
 
+class Unawait(msgspec.Struct):
+    """Nobody waits for this answer any more."""
+
+    reply: Reply
+
+
 class Watch(msgspec.Struct):
     """Push a view's value now and after each commit that changes it."""
 
@@ -113,4 +119,6 @@ class Ask(msgspec.Struct):
     reply: Reply
 
 
-Event = Spawn | Post | Done | Failed | Returned | Appended | AwaitEnd | Watch | Unwatch | Ask
+Event = (
+    Spawn | Post | Done | Failed | Returned | Appended | AwaitEnd | Unawait | Watch | Unwatch | Ask
+)

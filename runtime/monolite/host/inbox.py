@@ -239,6 +239,9 @@ class Inbox:
         elif run.status == e.QUEUED:
             engine.batch.early.setdefault(run.no, []).append(message)
             self._end_unstarted(run, kind, value)
+        elif kind == e.TERMINATE:
+            # It runs no code, and who takes the run's place must not find it alive.
+            engine.urgent.append(partial(self.deliver_posted, run, message))
         else:
             engine.work.append(partial(self.deliver_posted, run, message))
         return message

@@ -212,14 +212,10 @@ class Operations:
         version = workflow_of(command.call).version
         name = command.call.definition.name
         run = self._engine.new_run(command.id, name, version, command.payload, parent=parent.run)
-        self._engine.work.append(partial(self._begin_spawned, run))
+        self._engine.work.append(partial(self.begin_spawned, run))
 
-    def _begin_spawned(self, run: Run) -> None:
+    def begin_spawned(self, run: Run) -> None:
         if run.no in self._engine.residency or run.ended:
-            return
-        if self._engine.batch.created.get(run.id) is not run:
-            # Left over by the turn that wrote its row: since then it may have come and gone.
-            self._engine.resident(run.no)
             return
         definition = self._engine.registry.get(run.name, run.version)
         if definition is None:
@@ -227,6 +223,12 @@ class Operations:
             self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
         else:
             self._engine.begin(run, definition)
+
+    def put_off(self, run: Run) -> None:
+        """Write a run of this turn as one that is still to begin: its code has asked nothing."""
+        if not run.ended:
+            run.status, run.started_us, run.wake_at_us = e.QUEUED, None, self._engine.now_us
+            self._engine.must_look_outside = True
 
     def _spawn(self, parent: Resident, operation: Operation) -> None:
         """Carry out a spawn under an id that others may use too."""
@@ -258,7 +260,7 @@ class Operations:
             parent_key=None if operation.detached else operation.child_key,
         )
         self._engine.answer(parent, operation, e.JOINED if operation.detached else e.LINKED, None)
-        self._engine.work.append(partial(self._begin_spawned, run))
+        self._engine.work.append(partial(self.begin_spawned, run))
 
     def _send(self, sender: Resident, operation: Operation) -> None:
         if sender.machine.operations.get(operation.key) is not operation:

@@ -45,6 +45,9 @@ REPLAY_PAGE = 1_000
 IDLE_US = 60_000_000
 """A run that has waited for so long leaves memory; its journal brings it back."""
 
+ALARMS_SPARE = 1_000
+"""Stale alarms that may pile up before they are looked through."""
+
 NO_MAX = 2**62
 
 
@@ -241,6 +244,19 @@ class Residency:
         if resident.armed_us is None or due_us < resident.armed_us:
             resident.armed_us = due_us
             heapq.heappush(self._alarms, (due_us, resident.run.no))
+            if len(self._alarms) > 2 * len(self.live) + ALARMS_SPARE:
+                self._drop_stale_alarms()
+
+    @property
+    def alarms(self) -> int:
+        """How many alarms are set, those of runs that are gone included."""
+        return len(self._alarms)
+
+    def _drop_stale_alarms(self) -> None:
+        """Forget the alarms of runs that have ended or left, which may be due in years."""
+        stays = {no: resident.armed_us for no, resident in self.live.items()}
+        self._alarms = [alarm for alarm in self._alarms if stays.get(alarm[1]) == alarm[0]]
+        heapq.heapify(self._alarms)
 
     def _bring_in(self, now_us: int) -> None:
         rows = self._engine.store.due(self._cursor, now_us, WAKES_MAX)
@@ -249,7 +265,7 @@ class Residency:
             self.get(no, now_us)
         if len(rows) < WAKES_MAX:
             self._cursor = max(self._cursor, (now_us, NO_MAX))
-            self._store_due_us = self._engine.store.next_due_us(self._cursor[0])
+            self._retime()
         else:
             self._store_due_us = now_us
 
@@ -263,7 +279,7 @@ class Residency:
         for no in rows:
             self.get(no, now_us)
         # One that is queued for later shows among the runs that want to be woken.
-        self._store_due_us = self._engine.store.next_due_us(self._cursor[0])
+        self._retime()
         return len(rows)
 
     def _try_parked(self, now_us: int) -> None:
@@ -276,8 +292,18 @@ class Residency:
         if len(rows) < WAKES_MAX:
             self._parked_cursor = None
 
+    def _retime(self) -> None:
+        """Ask the file when it next wants a look; what this turn writes is not in it yet."""
+        due_us = self._engine.store.next_due_us(self._cursor[0])
+        expected_us = self._engine.batch.expected_us
+        times = [at_us for at_us in (due_us, expected_us) if at_us is not None]
+        self._store_due_us = min(times) if times else None
+
     def expect(self, at_us: int) -> None:
         """Note that a row of the file wants to be woken at `at_us`."""
+        batch = self._engine.batch
+        if batch.expected_us is None or at_us < batch.expected_us:
+            batch.expected_us = at_us
         if self._store_due_us is None or at_us < self._store_due_us:
             self._store_due_us = at_us
         if at_us <= self._cursor[0]:
@@ -319,6 +345,7 @@ class Residency:
 
         A run is queued once, when it gets going; if it has moved since, it goes to the back.
         """
+        working = self._working()
         for _ in range(min(len(self._unsettled), SETTLES_MAX)):
             since_us, resident = self._unsettled[0]
             gone = resident.run.ended or self.live.get(resident.run.no) is not resident
@@ -328,10 +355,14 @@ class Residency:
             resident.unsettled = False
             if gone:
                 continue
-            if resident.touched_us + QUIET_US > now_us:
+            if resident.touched_us + QUIET_US > now_us or id(resident) in working:
                 self._suspect(resident)
             else:
                 self._settle_one(resident, now_us)
+
+    def _working(self) -> set[int]:
+        """Return who has asked for work that is left over: nothing else would bring them back."""
+        return {id(work.args[0]) for work in self._engine.work}
 
     def _suspect(self, resident: Resident) -> None:
         resident.unsettled = True
@@ -369,8 +400,7 @@ class Residency:
 
     def _choose_leavers(self, surplus: int, now_us: int) -> None:
         batch = self._engine.batch
-        # Whoever still has work to be carried out would not be brought back for it.
-        working = {id(work.args[0]) for work in self._engine.work}
+        working = self._working()
         oldest_first = sorted(self.live.values(), key=lambda r: r.touched_us)
         for resident in oldest_first:
             if surplus <= 0:

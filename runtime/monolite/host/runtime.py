@@ -36,7 +36,17 @@ from monolite.host.clock import Clock, SystemClock
 from monolite.host.doorbell import Bell, engine_bell
 from monolite.host.ending import answer_text, result_text, unknown
 from monolite.host.engine import Engine
-from monolite.host.events import Appended, Ask, AwaitEnd, Event, Post, Spawn, Unwatch, Watch
+from monolite.host.events import (
+    Appended,
+    Ask,
+    AwaitEnd,
+    Event,
+    Post,
+    Spawn,
+    Unawait,
+    Unwatch,
+    Watch,
+)
 from monolite.host.named import NamedHandle
 from monolite.host.registry import Registry
 from monolite.host.requests import Feed, Posted, actor_call, prepare_spawn
@@ -252,6 +262,9 @@ class Runtime:
         self._post(make_event(reply))
         try:
             return await reply.wait()
+        except anyio.get_cancelled_exc_class():
+            self._post(Unawait(reply))
+            raise
         finally:
             self._pending.discard(reply)
 

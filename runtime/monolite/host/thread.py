@@ -34,9 +34,12 @@ EVENTS_MAX = 5_000
 FULL_WAIT_S = (0.1, 0.5, 1.0, 2.0)
 """How long to wait between tries while the disk is full."""
 
+PAUSE_MS = 1
+"""Between turns that carry on what runs do to each other. To let go of the interpreter for an
+instant, over and over, is worse than not to: each time the other threads begin to wait anew."""
+
 STUCK_S = 1.0
 """A workflow whose code runs for longer without waiting is reported by name."""
-
 
 STUCK_LOOKS = 20
 """How often the watchdog looks in that time: what it reports took at most so much longer."""
@@ -192,7 +195,7 @@ class EngineThread:
             if wake_us is not None:
                 wait_s = min(WAIT_S_MAX, (wake_us - self._clock.now_us()) / 1_000_000)
             if wait_s <= 0:
-                self._listen(engine, poll.poll(0))
+                self._listen(engine, poll.poll(PAUSE_MS if engine.work else 0))
                 return
         self._asleep = True
         if self._mailbox or self._stopping:
