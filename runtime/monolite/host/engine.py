@@ -17,16 +17,13 @@ from typing import Any
 
 from monolite.core import entry as e
 from monolite.core import failure
-from monolite.core.actor import ActorType
-from monolite.core.admission import Admission, admit
 from monolite.core.command import Abandon, Append, Detach, Mark, Operation, Publish, Reply, Tell
-from monolite.core.definition import Workflow
 from monolite.core.entry import Entry, Outcome, Run, RunNo
-from monolite.core.machine import Machine
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import UnknownWorkflow
 from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
+from monolite.host.births import Births
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
     Appended,
@@ -45,10 +42,11 @@ from monolite.host.events import (
 from monolite.host.flights import Flights
 from monolite.host.inbox import Inbox
 from monolite.host.landings import Landings
+from monolite.host.launches import Launches
 from monolite.host.operations import Operations
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
-from monolite.host.resident import HOT, Resident, Words
+from monolite.host.resident import Resident, Words
 from monolite.host.streams import Streams
 from monolite.host.succession import LeftOver, Succession
 from monolite.store.protocol import Conflict, End, Link, Note, RolledBack, Store
@@ -83,7 +81,9 @@ class Engine:
         self.deliveries = 0
         """How often code was given something to do: shows the watchdog whether it moves."""
         self.residency = Residency(self, max_live)
+        self.births = Births(self)
         self.operations = Operations(self)
+        self.launches = Launches(self)
         self.inbox = Inbox(self)
         self.audience = Audience(self)
         self.streams = Streams(self)
@@ -101,7 +101,6 @@ class Engine:
         self.work: deque[partial[None]] = deque()
         self._left: deque[partial[None]] = deque()
         self.links: dict[RunNo, list[Link]] = {}
-        self._next_no = (store.max_run_no() // 2 + 1) * 2
         self.last_seq = 0
         self.must_look_outside = True
         self.message_due_us: int | None = None
@@ -113,7 +112,7 @@ class Engine:
         for link in store.links():
             self.links.setdefault(link.target_no, []).append(link)
         self._on: dict[type, Callable[[Any], None]] = {
-            Spawn: self._on_spawn,
+            Spawn: self.births.on_spawn,
             Post: self._on_post,
             Done: self.landings.on_done,
             Failed: self.landings.on_failed,
@@ -308,34 +307,6 @@ class Engine:
 
     # Events.
 
-    def _on_spawn(self, event: Spawn) -> None:
-        try:
-            definition = self.registry.find(event.name, event.version)
-            existing = None if event.fresh else self.newest(event.id)
-            verdict = admit(existing, event.id, event.name, event.id_conflict)
-        except Exception as error:  # noqa: BLE001 - the spawner's to handle
-            self.batch.refusals.append((event.reply, error))
-            return
-        if verdict is not Admission.ATTACH:
-            self.replace(existing)
-            run = self.new_run(
-                event.id,
-                event.name,
-                definition.version,
-                event.args,
-                generation=existing.generation + 1 if existing else 1,
-                delay_us=event.delay_us,
-                attributes=event.attributes,
-            )
-            if not event.delay_us:
-                self.begin(run, definition)
-        self.batch.answers.append((event.reply, event.id))
-
-    def replace(self, existing: Run | None) -> None:
-        """Terminate the run that a restart replaces."""
-        if existing is not None and not existing.ended:
-            self.inbox.post(existing, e.TERMINATE, "", '"restarted"', None)
-
     def _on_post(self, event: Post) -> None:
         asks = event.kind == e.UPDATE and not event.delay_us
         try:
@@ -389,58 +360,6 @@ class Engine:
         known = self.batch.created.get(id) or self.residency.by_id(id)
         run = known or self.store.run_by_id(id)
         return None if run is None else self.batch.ended_unstarted.get(run.no, run)
-
-    def new_run(
-        self,
-        id: str,
-        name: str,
-        version: int,
-        args: str,
-        *,
-        generation: int = 1,
-        delay_us: int = 0,
-        attributes: str | None = None,
-        parent: Run | None = None,
-        parent_key: str | None = None,
-    ) -> Run:
-        now_us = self.now_us
-        run = Run(
-            no=RunNo(self._next_no),
-            id=id,
-            generation=generation,
-            name=name,
-            version=version,
-            status=e.QUEUED if delay_us else e.RUNNING,
-            args=args,
-            created_us=now_us,
-            started_us=None if delay_us else now_us,
-            wake_at_us=now_us + delay_us if delay_us else 0,
-            parent_no=parent.no if parent else None,
-            parent_id=parent.id if parent else None,
-            parent_key=parent_key,
-            attributes=attributes,
-            updated_us=now_us,
-        )
-        self._next_no += 2
-        self.batch.writes.runs.append(run)
-        self.batch.created[id] = run
-        if delay_us:
-            self.residency.expect(now_us + delay_us)
-        return run
-
-    def begin(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident:
-        """Start a run's code for the first time, or bring an actor into being."""
-        machine = (
-            ActorMachine(run, definition, None, definition.version, 0)
-            if isinstance(definition, ActorType)
-            else Machine(run, definition)
-        )
-        resident = Resident(run, machine, HOT)
-        self.residency.add(resident)
-        self.entering(run.id)
-        resident.machine.start(self.now_us)
-        self.absorb(resident)
-        return resident
 
     def entering(self, id: str) -> None:
         """Note that a run's code is about to be executed."""

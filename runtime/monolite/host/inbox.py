@@ -161,9 +161,9 @@ class Inbox:
         engine = self._engine
         generation = 1 if old is None else old.generation + 1
         version = 0 if type_ is None else type_.version
-        run = engine.new_run(id, actor, version, "[]", generation=generation)
+        run = engine.births.new_run(id, actor, version, "[]", generation=generation)
         if type_ is not None:
-            engine.begin(run, type_)
+            engine.births.begin(run, type_)
         else:
             run.status, run.started_us = e.QUEUED, None
             engine.must_look_outside = True

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from monolite.core import attempts, failure
 from monolite.core import entry as e
+from monolite.core import failure
 from monolite.core.admission import Admission, admit
 from monolite.core.command import Detach, Operation
-from monolite.core.entry import Attempt, Run
+from monolite.core.entry import Run
 from monolite.core.payload import encode
 from monolite.core.spawn import child_id, workflow_of
 from monolite.core.turn import ActorMachine
@@ -20,15 +20,13 @@ from monolite.errors import (
     AlreadyExists,
     CommitUnknown,
     Fenced,
-    Interrupted,
     Misused,
     Rejected,
     UnknownWorkflow,
 )
 from monolite.host.ending import ended_by, to_waiter, unknown
-from monolite.host.flights import Flight
 from monolite.host.inbox import ask_id, question
-from monolite.host.resident import Resident, Retrying
+from monolite.host.resident import Resident
 from monolite.store.protocol import Link, RolledBack
 
 if TYPE_CHECKING:
@@ -48,8 +46,7 @@ class Operations:
     def carry_out(self, resident: Resident, operation: Operation) -> None:
         kind = operation.kind
         if kind == e.ACTIVITY:
-            assert operation.call is not None
-            self._fly(resident, operation, attempts.first(operation.call.opts), failures=0)
+            self._engine.launches.first(resident, operation)
         elif kind == e.CHILD:
             self._engine.work.append(partial(self._start_child, resident, operation))
         elif kind == e.SEND:
@@ -72,7 +69,7 @@ class Operations:
         if operation.kind == e.ACTIVITY:
             operation.flight = self._engine.flights.claim(no, operation.key)
             if operation.flight is None:
-                self._recover_activity(resident, operation)
+                self._engine.launches.recover(resident, operation)
         elif operation.kind == e.CHILD:
             self._resume_child(resident, operation)
         elif operation.kind == e.RESULT:
@@ -111,64 +108,6 @@ class Operations:
                 partial(self._engine.answer_run, run.no, operation.key, *to_waiter(child))
             )
 
-    def _recover_activity(self, resident: Resident, operation: Operation) -> None:
-        assert operation.call is not None
-        rows = [a for a in self._engine.store.attempts(resident.run.no) if a.key == operation.key]
-        failures = sum(a.state == e.ATTEMPT_FAILED for a in rows)
-        plan = attempts.recover(operation.call.opts, rows)
-        if isinstance(plan, attempts.Wait):
-            resident.retrying[operation.key] = Retrying(plan.number, plan.due_us, failures)
-        elif isinstance(plan, attempts.GiveUp):
-            error = failure.encode(failure.describe(Interrupted(operation.call.name)))
-            self._engine.work.append(partial(self._give_up, resident, operation, error))
-        else:
-            self._fly(resident, operation, plan, failures)
-
-    def _give_up(self, resident: Resident, operation: Operation, error: str) -> None:
-        if resident.machine.operations.get(operation.key) is operation:
-            self._engine.answer(resident, operation, None, error)
-
-    def retry(self, resident: Resident, key: str, waiting: Retrying) -> None:
-        """Start the attempt whose back-off is over."""
-        del resident.retrying[key]
-        operation = resident.machine.operations.get(key)
-        if operation is not None:
-            plan = attempts.after_wait(waiting.number)
-            self._fly(resident, operation, plan, waiting.failures)
-        self._engine.residency.touch(resident)
-
-    def _fly(
-        self, resident: Resident, operation: Operation, plan: attempts.Start, failures: int
-    ) -> None:
-        run, call = resident.run, operation.call
-        assert call is not None
-        if resident.paused:
-            return  # `unpause` takes it up
-        for number, state in plan.rows:
-            self._engine.batch.writes.attempts.append(
-                Attempt(run.no, operation.key, number, state, self._engine.now_us)
-            )
-        if self._engine.leaving:
-            self._engine.batch.writes.attempts.append(
-                Attempt(run.no, operation.key, plan.number, e.RETURNED, self._engine.now_us)
-            )
-            return
-        operation.flight = flight = Flight(
-            self._engine.flights.new_token(),
-            run.no,
-            run.id,
-            operation.key,
-            call,
-            operation.payload,
-            plan.number,
-            failures,
-            plan.interrupted,
-            bool(plan.rows),
-            self._engine.store.file_id,
-            self._engine.now_us,
-        )
-        self._engine.batch.launches.append(flight)
-
     def _start_child(self, parent: Resident, operation: Operation) -> None:
         if parent.machine.operations.get(operation.key) is not operation:
             return
@@ -188,7 +127,7 @@ class Operations:
             self._engine.answer(parent, operation, None, text)
             return
         operation.target = id
-        run = self._engine.new_run(
+        run = self._engine.births.new_run(
             id,
             definition.name,
             definition.version,
@@ -196,7 +135,7 @@ class Operations:
             parent=parent.run,
             parent_key=operation.key,
         )
-        self._engine.begin(run, definition)
+        self._engine.births.begin(run, definition)
 
     def _taken(self, id: str) -> Run | None:
         """Return the run that has an id which only a child should have.
@@ -211,7 +150,9 @@ class Operations:
             return  # nobody waits for an answer that could say so
         version = workflow_of(command.call).version
         name = command.call.definition.name
-        run = self._engine.new_run(command.id, name, version, command.payload, parent=parent.run)
+        run = self._engine.births.new_run(
+            command.id, name, version, command.payload, parent=parent.run
+        )
         self._engine.work.append(partial(self.begin_spawned, run))
 
     def begin_spawned(self, run: Run) -> None:
@@ -222,7 +163,7 @@ class Operations:
             # A detached child: nobody waits for an answer that could say so.
             self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
         else:
-            self._engine.begin(run, definition)
+            self._engine.births.begin(run, definition)
 
     def put_off(self, run: Run) -> None:
         """Write a run of this turn as one that is still to begin: its code has asked nothing."""
@@ -249,8 +190,8 @@ class Operations:
         if verdict is Admission.ATTACH:
             self._engine.answer(parent, operation, e.JOINED, None)
             return
-        self._engine.replace(existing)
-        run = self._engine.new_run(
+        self._engine.births.replace(existing)
+        run = self._engine.births.new_run(
             id,
             definition.name,
             definition.version,
@@ -391,15 +332,7 @@ class Operations:
 
     def abandon(self, resident: Resident, operation: Operation) -> None:
         """Stop what nobody waits for any more."""
-        resident.retrying.pop(operation.key, None)
-        flight: Flight | None = operation.flight
-        if flight is not None:
-            operation.flight = None
-            if flight.token in self._engine.flights.by_token:
-                self._engine.batch.landed.append(flight.token)
-                self._engine.batch.stopped.append(flight)
-            else:
-                self._engine.batch.launches.remove(flight)
+        self._engine.launches.abandon(resident, operation)
         if operation.kind == e.CHILD and operation.target is not None:
             self._engine.work.append(partial(self.cancel_child, operation.target))
 

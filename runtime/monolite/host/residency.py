@@ -118,7 +118,7 @@ class Residency:
         # The version that was asked for, or the newest if there is no code of that one.
         run.version = definition.version
         self._engine.note(run, HOT, started_us=now_us, version=run.version)
-        resident = self._engine.begin(run, definition)
+        resident = self._engine.births.begin(run, definition)
         self._deliver_waiting(resident)
         for message in self._engine.batch.early.get(run.no, ()):
             self._engine.inbox.deliver_posted(run, message)
@@ -233,7 +233,7 @@ class Residency:
             engine.journal(resident, e.TIMER, f"timer#{timer.number}", str(timer.delay_us))
         for key, waiting in list(resident.retrying.items()):
             if waiting.due_us <= now_us and key in resident.retrying:
-                engine.operations.retry(resident, key, waiting)
+                engine.launches.retry(resident, key, waiting)
         self.arm(resident)
 
     def arm(self, resident: Resident) -> None:

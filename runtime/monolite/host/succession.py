@@ -33,7 +33,7 @@ class Succession:
         """Begin the next run of an id, with what the last one left over."""
         engine = self._engine
         definition = engine.registry.find(old.name)
-        run = engine.new_run(
+        run = engine.births.new_run(
             old.id,
             old.name,
             definition.version,
@@ -45,7 +45,7 @@ class Succession:
         run.parent_no, run.parent_id = old.parent_no, old.parent_id
         self._hand_on(old, run)
         waiting = self._redirect(old, run)
-        resident = engine.begin(run, definition)
+        resident = engine.births.begin(run, definition)
         self._feed(resident, left_over)
         for message in waiting:
             if message.seq is None:
