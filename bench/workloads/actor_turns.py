@@ -27,16 +27,24 @@ async def _seconds(scratch: Scratch, size: Size) -> float:
 
 def measure(scratch: Scratch, size: Size) -> Readings:
     """Send `size.each` updates to each of `size.count` actors."""
-    return {"turns": size.count * size.each / asyncio.run(_seconds(scratch, size))}
+    rate = size.count * size.each / asyncio.run(_seconds(scratch, size))
+    return {"turns": rate, "batched": rate}
 
 
 def floor(scratch: Scratch, size: Size) -> Readings:
-    return {"turns": bare_rows_per_s(scratch.file(), size.count * size.each)}
+    rows = size.count * size.each
+    return {
+        "turns": bare_rows_per_s(scratch.file(), rows),
+        "batched": bare_rows_per_s(scratch.file(), rows, batched=True),
+    }
 
 
 WORKLOAD = Workload(
     name="actor_turns",
-    specs=(Spec("turns", "turns of 100 actors, all at once", "/s", "bare loop's rows"),),
+    specs=(
+        Spec("turns", "turns of 100 actors, all at once", "/s", "bare loop's rows"),
+        Spec("batched", "the same", "/s", "batched loop's rows"),
+    ),
     full=Size(100, 50),
     quick=Size(100, 10),
     measure=measure,

@@ -7,7 +7,10 @@ from bench.workloads.actor_turns import floor, measure
 
 WORKLOAD = Workload(
     name="hot_actor",
-    specs=(Spec("turns", "turns of one actor, all at once", "/s", "bare loop's rows"),),
+    specs=(
+        Spec("turns", "turns of one actor, all at once", "/s", "bare loop's rows"),
+        Spec("batched", "the same", "/s", "batched loop's rows"),
+    ),
     full=Size(1, 5000),
     quick=Size(1, 1000),
     measure=measure,

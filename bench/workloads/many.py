@@ -27,21 +27,25 @@ async def _seconds(scratch: Scratch, size: Size) -> float:
 
 def _measure(scratch: Scratch, size: Size) -> Readings:
     seconds = asyncio.run(_seconds(scratch, size))
+    rate = size.count / seconds
     return {
-        "workflows": size.count / seconds,
+        "workflows": rate,
+        "batched": rate,
         "steps": size.count * size.each / seconds,
     }
 
 
 def _floor(scratch: Scratch, size: Size) -> Readings:
     rate = bare_loop(scratch.file(), size.count, size.each).workflows_per_s
-    return {"workflows": rate, "steps": rate * size.each}
+    batched = bare_loop(scratch.file(), size.count, size.each, batched=True).workflows_per_s
+    return {"workflows": rate, "batched": batched, "steps": rate * size.each}
 
 
 WORKLOAD = Workload(
     name="many",
     specs=(
         Spec("workflows", "5-step workflows, all at once", "/s", "bare loop's workflows"),
+        Spec("batched", "the same", "/s", "batched loop's workflows"),
         Spec("steps", "steps of those", "/s", "bare loop's steps"),
     ),
     full=Size(2000, 5),

@@ -33,17 +33,25 @@ async def _seconds(scratch: Scratch, size: Size) -> float:
 
 
 def _measure(scratch: Scratch, size: Size) -> Readings:
-    return {"signals": size.count * size.each / asyncio.run(_seconds(scratch, size))}
+    rate = size.count * size.each / asyncio.run(_seconds(scratch, size))
+    return {"signals": rate, "batched": rate}
 
 
 def _floor(scratch: Scratch, size: Size) -> Readings:
     """Let as many coroutines commit as many rows each; two of them are its start and end."""
-    return {"signals": bare_loop(scratch.file(), size.count, size.each - 2).rows_per_s}
+    steps = size.each - 2
+    return {
+        "signals": bare_loop(scratch.file(), size.count, steps).rows_per_s,
+        "batched": bare_loop(scratch.file(), size.count, steps, batched=True).rows_per_s,
+    }
 
 
 WORKLOAD = Workload(
     name="signals",
-    specs=(Spec("signals", "signals sent and received", "/s", "bare loop's rows"),),
+    specs=(
+        Spec("signals", "signals sent and received", "/s", "bare loop's rows"),
+        Spec("batched", "the same", "/s", "batched loop's rows"),
+    ),
     full=Size(500, 20),
     quick=Size(100, 20),
     measure=_measure,
