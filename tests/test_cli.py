@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from monolite import Client, Runtime, Signal, View, activity, workflow
-from monolite.cli import words
+from monolite.cli import serve, words
 from monolite.cli.answer import Answer
 from monolite.cli.console import Console
 from monolite.cli.main import COMMANDS, main
@@ -631,6 +631,28 @@ def test_serve_lets_running_activities_finish(
         assert "closed" in engine.log[-1]
     assert 'result "in time"' in cli("show", file, "l-1").lines
     assert sorted(p.name for p in file.parent.iterdir()) == ["app.db", "begun", "end", "program.py"]
+
+
+def test_serve_lets_python_look_for_cycles_less_often(cli: Cli, file: Path) -> None:
+    program = file.with_name("collecting.py")
+    program.write_text(
+        "import gc\n"
+        "from monolite import activity, workflow\n\n\n"
+        "@activity\nasync def settings() -> list[int]:\n"
+        "    return [gc.get_threshold()[0], gc.get_freeze_count()]\n\n\n"
+        "@workflow\nasync def collecting() -> list[int]:\n    return await settings()\n"
+    )
+    cli("spawn", file, "collecting", "[]", "--create", "--id", "c")
+
+    async def result() -> list[int]:
+        async with Client(file) as client:
+            found: list[int] = await client.handle("c").result()
+            return found
+
+    with Served(file, program):
+        threshold, frozen = anyio.run(result)
+    assert threshold == serve.GC_THRESHOLDS[0]
+    assert frozen > 0
 
 
 def test_serve_ends_at_once_when_asked_twice(cli: Cli, file: Path, program: Path) -> None:
