@@ -24,6 +24,7 @@ import anyio.to_thread
 import pytest
 
 from monolite import Runtime, activity, errors, workflow
+from monolite.core import guard
 from monolite.core.loop import running_loop
 from tests.core.play import Stage
 
@@ -96,6 +97,25 @@ ATTEMPTS: list[tuple[Attempted, str]] = [
     (lambda path: Path(path).rename(path + "2"), "os.rename() ('{path}')"),
     (lambda path: list(Path(path).parent.iterdir()), "os.listdir() ('{folder}')"),
     (lambda path: shutil.copyfile(path, path + "2"), "shutil.copyfile() ('{path}')"),
+    (lambda path: shutil.copytree(Path(path).parent, path + "2"), "shutil.copytree()"),
+    (lambda path: shutil.rmtree(Path(path).parent), "shutil.rmtree()"),
+    (lambda path: Path(path + "2").symlink_to(path), "os.symlink() ('{path}')"),
+    (lambda path: Path(path + "2").hardlink_to(path), "os.link() ('{path}')"),
+    (lambda path: Path(path).chmod(0o600), "os.chmod() ('{path}')"),
+    (lambda path: os.chown(path, -1, -1), "os.chown() ('{path}')"),
+    (os.utime, "os.utime() ('{path}')"),
+    (lambda path: os.truncate(path, 0), "os.truncate() ('{path}')"),
+    (lambda path: os.chdir(Path(path).parent), "os.chdir()"),
+    (lambda path: Path(path).parent.rmdir(), "os.rmdir()"),
+    (lambda path: Path(path).replace(path + "2"), "os.rename() ('{path}')"),
+    (lambda path: list(os.walk(Path(path).parent)), "os.walk()"),
+    (lambda path: list(Path(path).parent.glob("*")), "Path.glob()"),
+    (lambda _: os.kill(os.getpid(), 0), "os.kill()"),
+    (lambda _: os.killpg(os.getpgid(0), 0), "os.killpg()"),
+    (lambda path: os.execv(path, [path]), "os.exec()"),
+    (lambda path: os.posix_spawn(path, [path], {}), "starting a process ('{path}')"),
+    (lambda _: os.fork(), "os.fork()"),
+    (lambda _: socket.gethostbyname("localhost"), "a DNS look-up ('localhost')"),
     (lambda _: time.sleep(0), "time.sleep()"),
     (starts_a_thread, "starting a thread"),
     (lambda _: socket.socket(), "opening a socket"),
@@ -135,9 +155,30 @@ def test_the_outside_is_refused_and_the_call_is_named(
     path = tmp_path / "file"
     path.write_text("before")
     named = ATTEMPTS[number][1].format(path=path, folder=tmp_path)
-    stage.start(attempts(number, str(path))).completes(named)
+    refused = stage.start(attempts(number, str(path))).result
+    assert refused == named or refused.startswith(named + " (")
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file", "before")]
     assert running_loop() is None
+
+
+@workflow
+async def reports(event: str) -> str:
+    try:
+        sys.audit(event)
+    except errors.NotDurable as refused:
+        return refused.call
+    return "nothing stopped it"
+
+
+@pytest.mark.parametrize("event", sorted(guard.OUTSIDE))
+def test_whatever_python_reports_of_the_outside_is_refused(stage: Stage, event: str) -> None:
+    sys.audit(event)
+    stage.start(reports(event)).completes(guard.OUTSIDE[event])
+
+
+@pytest.mark.parametrize("event", ["object.__getattr__", "os.putenv", "import", "compile"])
+def test_what_is_no_business_of_the_outside_is_let_through(stage: Stage, event: str) -> None:
+    stage.start(reports(event)).completes("nothing stopped it")
 
 
 def test_a_refusal_that_nobody_catches_fails_the_run(stage: Stage) -> None:
