@@ -33,8 +33,24 @@ def test_an_id_that_is_taken_is_joined_refused_or_restarted(status: str) -> None
         admit(run, "order-1", "order", "reject")
 
 
+def test_a_refusal_advises_what_would_help() -> None:
+    with pytest.raises(errors.AlreadyExists) as reject:
+        admit(a_run(), "order-1", "order", "reject")
+    assert str(reject.value) == (
+        "a run with id 'order-1' exists (running) and id_conflict='reject' asked not to join it; "
+        "choose another id, or pass id_conflict='attach' to join it, or id_conflict='restart' "
+        "to end it and start anew"
+    )
+    with pytest.raises(errors.AlreadyExists) as attach:
+        admit(a_run(), "order-1", "refund", "attach")
+    assert str(attach.value) == (
+        "a run with id 'order-1' exists (running) and it runs 'order', not 'refund'; "
+        "choose another id, or pass id_conflict='restart' to end it and start anew"
+    )
+
+
 def test_a_run_of_another_workflow_is_not_joined_but_may_be_replaced() -> None:
-    with pytest.raises(errors.AlreadyExists, match="it runs 'order', not 'refund'"):
+    with pytest.raises(errors.AlreadyExists, match="it runs 'order', not 'refund'; choose"):
         admit(a_run(), "order-1", "refund", "attach")
     assert admit(a_run(), "order-1", "refund", "restart") is Admission.RESTART
 

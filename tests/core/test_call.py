@@ -73,6 +73,15 @@ def test_a_call_whose_options_were_changed_need_not_be_awaited_itself() -> None:
     gc.collect()
 
 
+async def test_a_call_that_was_copied_from_can_still_be_awaited() -> None:
+    call = double(1)
+    changed = call.options(retry=2)
+    assert [await call, await changed] == [2, 2]
+    with pytest.raises(errors.Misused, match="was already awaited"):
+        await call
+    call.options(retry=3).close()
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

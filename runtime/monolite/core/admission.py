@@ -33,14 +33,16 @@ def admit(existing: Run | None, id: str, name: str, id_conflict: str) -> Admissi
         return Admission.RESTART
     if id_conflict == "attach" and existing.name == name:
         return Admission.ATTACH
-    why = (
-        f"it runs {existing.name!r}, not {name!r}"
-        if existing.name != name
-        else "id_conflict='reject' asked not to join it"
+    why, advice = (
+        "id_conflict='reject' asked not to join it",
+        "id_conflict='attach' to join it, or ",
     )
+    if existing.name != name:
+        # Joining is no way out: its result is another workflow's.
+        why, advice = f"it runs {existing.name!r}, not {name!r}", ""
     msg = (
         f"a run with id {id!r} exists ({existing.status}) and {why}; choose another id, "
-        "or pass id_conflict='attach' or 'restart'"
+        f"or pass {advice}id_conflict='restart' to end it and start anew"
     )
     raise AlreadyExists(msg)
 

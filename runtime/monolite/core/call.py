@@ -54,7 +54,8 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         kwargs: dict[str, Any],
         opts: Options,
     ) -> None:
-        self._used = False
+        # None: it was only copied from. That may still be awaited, and does not warn.
+        self._used: bool | None = False
         self._iterator: Iterator[Any] | None = None
         self.definition = definition
         self.args = args
@@ -77,10 +78,11 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
     ) -> Call[R_co]:
         """Return a copy of this call with other options; what is not given stays.
 
+        This call stays as it is, and may be awaited too.
         `timeout` limits each attempt (a Duration); `retry` is a Retry, a number of attempts or
         False; `name` is the name it is journaled under.
         """
-        self._used = True
+        self._used = self._used or None
         changes: dict[str, Any] = {
             "timeout_s": None if timeout is None else seconds(timeout, name="timeout"),
             "retry": None if retry is None else as_retry(retry),
@@ -134,7 +136,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             cast("Any", self._iterator).close()
 
     def __del__(self) -> None:
-        if not self._used:
+        if self._used is False:
             warnings.warn(f"{self!r} was never awaited or spawned", RuntimeWarning, stacklevel=2)
 
     def __repr__(self) -> str:

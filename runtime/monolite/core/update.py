@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar, overload
 
 from monolite.core import failure
+from monolite.core.admission import check_id
 from monolite.core.channel import machine_of
 from monolite.core.payload import Codec, codec, encode
 from monolite.errors import Misused, Rejected
@@ -58,7 +59,7 @@ class Update(Generic[T, R]):
     @overload
     def __init__(self: Update[Any, Any], name: str, type: Any = Any, reply: Any = Any) -> None: ...
     def __init__(self, name: str, type: Any = Any, reply: Any = Any) -> None:  # noqa: A002
-        self.name = name
+        self.name = check_id(name, "name of an update")
         self.type = type
         self.reply_type = reply
         self._value_codec: Codec[T] | None = None
