@@ -39,6 +39,28 @@ class NeedsMore(Exception):
 
     def __init__(self, code: int, *, why: str) -> None:
         super().__init__(code, why, "more")
+        self.code = code
+        self.why = why
+        self.kept = object()
+
+
+class Overdrawn(Exception):
+    """Can be built from its args, and says something else then."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(f"{who} is overdrawn")
+        self.who = who
+
+
+class Lossy(Exception):
+    """Says what is no plain JSON."""
+
+    def __init__(self, what: dict[int, int], place: int) -> None:
+        super().__init__(place)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} at {self.args[0]}"
 
 
 class Unregistered(Exception):
@@ -49,7 +71,7 @@ class NotAnException(BaseException):
     pass
 
 
-register_exception(Declined, NeedsMore, NotAnException)
+register_exception(Declined, NeedsMore, NotAnException, Overdrawn, Lossy)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +124,24 @@ def test_the_recorded_traceback_is_a_note() -> None:
     assert Path(__file__).name in note
 
 
-def test_a_class_that_cannot_be_built_from_its_args_comes_back_remote() -> None:
+def test_a_class_that_cannot_be_built_from_its_args_comes_back_with_its_attributes() -> None:
     found = there_and_back(raised(NeedsMore(3, why="because")))
+    assert type(found) is NeedsMore
+    assert found.args == (3, "because", "more")
+    assert (found.code, found.why, hasattr(found, "kept")) == (3, "because", False)
+
+
+def test_a_class_that_changes_its_args_says_what_the_original_said() -> None:
+    found = there_and_back(raised(Overdrawn("alice")))
+    assert type(found) is Overdrawn
+    assert (str(found), found.who) == ("alice is overdrawn", "alice")
+
+
+def test_a_class_that_cannot_say_the_same_without_what_was_lost_comes_back_remote() -> None:
+    found = there_and_back(raised(Lossy({1: 2}, 3)))
     assert isinstance(found, RemoteError)
-    assert found.type_name.endswith("NeedsMore")
-    assert found.message == "(3, 'because', 'more')"
+    assert found.type_name.endswith("Lossy")
+    assert found.message == "{1: 2} at 3"
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("stop"), GeneratorExit()])

@@ -107,6 +107,19 @@ async def test_a_built_in_class_comes_back_as_itself(home: Home) -> None:
         assert await (await rt.spawn(order())).result() == [2, "No such file", "x.txt"]
 
 
+async def test_a_class_whose_constructor_wants_more_comes_back_with_its_attributes(
+    home: Home,
+) -> None:
+    @workflow
+    async def order() -> str:
+        cause = (await caught("particular")).cause
+        assert type(cause) is Particular
+        return f"{cause}, {cause.hint}"
+
+    async with home.runtime(order) as rt:
+        assert await (await rt.spawn(order())).result() == "code 7, none"
+
+
 async def test_from_a_thread_too(home: Home) -> None:
     @workflow
     async def order() -> str:
@@ -122,7 +135,6 @@ async def test_from_a_thread_too(home: Home) -> None:
     ("kind", "type_name", "message"),
     [
         ("unregistered", "Unregistered", "('nobody', 'knows me')"),
-        ("particular", "Particular", "code 7"),
     ],
 )
 async def test_other_classes_come_back_with_their_name_message_and_traceback(

@@ -8,6 +8,7 @@ built-in, or was registered (`register_exception`, or named in a definition's `r
 from __future__ import annotations
 
 import builtins
+import contextlib
 import math
 import traceback as tb
 from typing import Any
@@ -55,7 +56,8 @@ _decoder = msgspec.json.Decoder(Failure)
 def register_exception(*classes: type[BaseException]) -> None:
     """Let exceptions of these classes come back as themselves after a crash.
 
-    Each is built again as `cls(*args)` from its JSON-able `args`.
+    Each is built again from its `args` and attributes, as far as they are text, numbers, bools
+    or None: as `cls(*args)` if that says the same as the original, else without `__init__`.
     """
     for cls in classes:
         _registered[cls.__module__, cls.__qualname__] = cls
@@ -76,7 +78,7 @@ def describe(error: BaseException, depth: int = 0) -> Failure:
         module=_clean(str(cls.__module__), NAME_CHARS_MAX),
         message=_text(error) + _members(error),
         args=_plain_args(error),
-        fields=_fields(error) if ours else None,
+        fields=_fields(error) if ours else _attributes(error),
         traceback=_traceback(error),
         cause=describe(cause, depth + 1) if keep and cause is not None else None,
     )
@@ -136,6 +138,18 @@ def _fields(error: BaseException) -> dict[str, Any] | None:
         return {name: _plain(value) for name, value in error.fields().items()}
     except ValueError:
         return None
+
+
+def _attributes(error: BaseException) -> dict[str, Any] | None:
+    """Return what the exception's own code has set on it, as far as it is plain JSON."""
+    found: dict[str, Any] = {}
+    try:
+        for name, value in list(vars(error).items())[:ARGS_MAX]:
+            with contextlib.suppress(ValueError):
+                found[_clean(name, NAME_CHARS_MAX)] = _plain(value)
+    except BaseException:  # noqa: BLE001 - a subclass of str or int may raise anything
+        return None
+    return found or None
 
 
 def _plain(value: Any) -> Any:
@@ -206,11 +220,30 @@ def _made(failure: Failure, cause: BaseException | None) -> Any:
         known = getattr(errors, failure.type, None)
         if isinstance(known, type) and issubclass(known, MonoliteError):
             return known.restore(failure.fields or {}, failure.message, cause)
+    if failure.args is None:
+        return None
     cls = _registered.get((failure.module, failure.type))
-    if cls is None and failure.module == "builtins":
+    if cls is not None:
+        return _of_class(cls, failure.args, failure)
+    if failure.module == "builtins":
         found = getattr(builtins, failure.type, None)
-        cls = found if isinstance(found, type) and issubclass(found, Exception) else None
-    return None if cls is None or failure.args is None else cls(*failure.args)
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found(*failure.args)
+    return None
+
+
+def _of_class(cls: type[BaseException], args: list[Any], failure: Failure) -> Any:
+    """Return a registered exception that says what the original said, or else None."""
+    made: BaseException | None = None
+    with contextlib.suppress(Exception):  # `__init__` may want other arguments than `args`
+        made = cls(*args)
+        if _text(made) == failure.message:
+            vars(made).update(failure.fields or {})
+            return made
+    copied = cls.__new__(cls)
+    copied.args = tuple(args)
+    vars(copied).update(failure.fields or {})
+    return copied if _text(copied) == failure.message else made
 
 
 def _remote(failure: Failure) -> RemoteError:
