@@ -155,9 +155,7 @@ def test_a_result_that_does_not_fit_the_declared_type_is_raised_at_the_await(sta
 
 def test_arguments_that_do_not_fit_fail_the_run_before_its_code_starts(stage: Stage) -> None:
     play = stage.start(order("visa", "five"))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    play.fails(
-        "PayloadInvalid: arguments of order: is not a tuple: Expected `int`, got `str` - at `$[1]`"
-    )
+    play.fails("PayloadInvalid: argument cents of order: is not a int: Expected `int`, got `str`")
 
 
 def test_a_result_that_is_not_json_fails_the_run(stage: Stage) -> None:
@@ -559,20 +557,11 @@ def test_the_code_can_ask_which_run_it_is(stage: Stage) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "ask", [monolite.now, monolite.random, monolite.uuid4, monolite.current, approval.pending]
-)
-def test_what_only_a_workflow_can_ask_is_misuse_elsewhere(ask: object) -> None:
-    assert callable(ask)
-    with pytest.raises(errors.Misused, match="works inside a workflow only"):
-        ask()
-
-
 async def test_what_only_a_workflow_can_await_is_misuse_elsewhere() -> None:
     with pytest.raises(errors.Misused, match="works inside a workflow only"):
         await approval.receive()
     with pytest.raises(errors.Misused, match="works inside a workflow only"):
-        progress.set("x")
+        approval.pending()
     with pytest.raises(errors.Misused, match=r"use Runtime\.spawn"):
         await monolite.spawn(at_once("x"))
 

@@ -130,11 +130,11 @@ def test_arguments_the_function_does_not_take_are_refused_as_python_would(
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ('[{"x":"no"},[]]', "arguments of plain"),
-        ("[3]", "arguments of plain"),
+        ('[{"x":"no"},[]]', "argument a of plain"),
+        ("[3]", "argument a of plain"),
         ("[1", "arguments of plain"),
         ("3", "arguments of plain"),
-        ('{"args":[1],"kwargs":{}}', "arguments of plain"),
+        ('{"args":[1],"kwargs":{}}', "argument a of plain"),
         ('{"args":[],"kwargs":{"b":3}}', "argument b of plain"),
         ('{"nonsense":1}', "arguments of plain"),
         ("{", "arguments of plain"),

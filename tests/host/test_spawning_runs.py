@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 import monolite
-from monolite import Runtime, Signal, View, activity, current, errors, workflow
+from monolite import Client, Runtime, Signal, View, activity, current, errors, workflow
 from monolite.host import engine
 from tests.host import gate
 from tests.host.clocks import START, ManualClock
@@ -345,15 +346,26 @@ async def test_arguments_that_do_not_fit_the_function_are_refused(home: Home) ->
         assert await rt.list() == []
 
 
-async def test_arguments_of_another_type_fail_the_run(home: Home) -> None:
+async def test_arguments_of_another_type_are_refused(home: Home) -> None:
     untyped: Any = echo
     async with home.runtime(echo) as rt:
-        run = await rt.spawn(untyped(["not", "text"]))
-        with pytest.raises(errors.WorkflowFailed) as failed:
-            await run.result()
+        for call in (untyped(["not", "text"]), untyped(word=["not", "text"])):
+            with pytest.raises(errors.PayloadInvalid, match="is not a str") as refused:
+                await rt.spawn(call)
+            assert refused.value.where == "argument word of echo"
+        assert await rt.list() == []
 
+
+async def test_arguments_of_another_type_that_came_without_the_code_fail_the_run(
+    tmp_path: Path,
+) -> None:
+    async with Client(tmp_path / "app.db", create=True) as client:
+        run = await client.spawn_by_name("echo", '[["not", "text"]]', id="e")
+        async with Runtime(tmp_path / "app.db", actors=[echo]):
+            with pytest.raises(errors.WorkflowFailed) as failed:
+                await run.result()
     assert isinstance(failed.value.cause, errors.PayloadInvalid)
-    assert failed.value.cause.where == "arguments of echo"
+    assert failed.value.cause.where == "argument word of echo"
 
 
 async def test_a_call_can_be_spawned_once(home: Home) -> None:

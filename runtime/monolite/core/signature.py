@@ -85,7 +85,11 @@ class Signature:
         if found is None:
             self._resolved()
             found = self._tuple_codec(count)
-        decoded: tuple[Any, ...] = found.decode(text, self._where)
+        try:
+            decoded: tuple[Any, ...] = found.decode(text, self._where)
+        except PayloadInvalid:
+            self._blame(text)
+            raise
         return decoded
 
     def decode(self, text: str) -> Arguments:
@@ -98,15 +102,12 @@ class Signature:
                 return self._tuple_codec(len(self._positional)).decode(text, where), {}
             except PayloadInvalid:
                 count = _count(text, where)
-            return self._tuple_codec(count).decode(text, where), {}
+            return self.decode_positional(text, count), {}
         try:
             split = _split_keywords.decode(text)
         except msgspec.DecodeError as error:
             raise PayloadInvalid(where, f"are not {{args, kwargs}}: {error}") from error
-        args = tuple(
-            codec(self._type_at(i)).decode(bytes(raw).decode(), where)
-            for i, raw in enumerate(split.args)
-        )
+        args = tuple(self._decode_one(i, raw) for i, raw in enumerate(split.args))
         kwargs = {
             name: codec(self._by_name.get(name, self._keywords)).decode(
                 bytes(raw).decode(), f"argument {name} of {self.name}"
@@ -122,6 +123,24 @@ class Signature:
             self._resolved()
         assert self._result is not None
         return self._result
+
+    def _blame(self, text: str) -> None:
+        """Raise PayloadInvalid for the first positional argument that is not of its type."""
+        try:
+            found = _split.decode(text)
+        except msgspec.DecodeError:
+            return
+        for i, raw in enumerate(found):
+            self._decode_one(i, raw)
+
+    def _decode_one(self, index: int, raw: msgspec.Raw) -> Any:
+        return codec(self._type_at(index)).decode(bytes(raw).decode(), self._name_at(index))
+
+    def _name_at(self, index: int) -> str:
+        assert self._signature is not None
+        names = list(self._signature.parameters)
+        name = names[index] if index < len(self._positional) else f"{index + 1}"
+        return f"argument {name} of {self.name}"
 
     def _type_at(self, index: int) -> Any:
         return self._positional[index] if index < len(self._positional) else self._rest

@@ -12,6 +12,7 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core.admission import check_conflict, check_id
 from monolite.core.call import Call
+from monolite.core.definition import Definition
 from monolite.core.duration import Duration, seconds
 from monolite.core.handler import Address, Handler
 from monolite.core.payload import encode
@@ -53,8 +54,22 @@ def actor_call(call: Call[Any]) -> tuple[Handler[..., Any], Address, str]:
     if not isinstance(handler, Handler) or address is None:
         msg = f"{call!r} is not a call of an actor's handler; make it with rt.actor(Class, key)"
         raise Misused(msg)
-    handler.signature.check(call.args, call.kwargs)
-    return handler, address, handler.signature.encode(call.args, call.kwargs)
+    return handler, address, _checked(handler, call)
+
+
+def _checked(definition: Definition[Any], call: Call[Any]) -> str:
+    """Return a call's arguments as JSON that its function takes: it will read them later.
+
+    Raises TypeError for a wrong number of them, PayloadInvalid for a wrong type.
+    """
+    signature = definition.signature
+    signature.check(call.args, call.kwargs)
+    text = signature.encode(call.args, call.kwargs)
+    if call.kwargs:
+        signature.decode(text)
+    else:
+        signature.decode_positional(text, len(call.args))
+    return text
 
 
 class Feed:
@@ -108,8 +123,7 @@ def prepare_spawn(
     call.claim("spawn it again")
     definition = workflow_of(call)
     check_conflict(id_conflict)
-    definition.signature.check(call.args, call.kwargs)
-    args = definition.signature.encode(call.args, call.kwargs)
+    args = _checked(definition, call)
     return (
         check_id(id),
         definition.name,
