@@ -117,7 +117,7 @@ async def test_a_message_for_a_name_that_cannot_be_stored_is_refused(tmp_path: P
         for sender in (rt, client):
             for name in UNFIT_NAMES:
                 with pytest.raises(Misused):
-                    await sender.signal("w", name, '"x"')
+                    await sender.send_signal("w", name, '"x"')
         await run.signal(go, "x")
         assert await run.result() == "x"
 

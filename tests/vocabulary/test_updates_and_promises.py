@@ -72,7 +72,7 @@ async def test_a_request_is_answered_or_rejected(world: World) -> None:
         with pytest.raises(Rejected, match="-1 is negative"):
             await run.update(add, -1)
         with pytest.raises(PayloadInvalid):
-            await rt.update(run.id, add.name, add.encode(cast("int", "word")))
+            await rt.send_update(run.id, add.name, add.encode(cast("int", "word")))
         with pytest.raises(Rejected, match="the run has completed"):
             await run.update(add, 0)
         assert await run.result() == 5

@@ -37,4 +37,4 @@ def run(args: argparse.Namespace) -> Answer:
 
 async def _signal(args: argparse.Namespace, text: str) -> Accepted:
     async with Client(args.file) as client:
-        return await client.signal(args.id, args.name, text, args.message_id)
+        return await client.send_signal(args.id, args.name, text, args.message_id)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> Answer:
 async def _update(args: argparse.Namespace, text: str, message_id: str) -> str:
     async with Client(args.file) as client:
         with anyio.fail_after(seconds(args.timeout)):
-            return await client.update(args.id, args.name, text, message_id)
+            return await client.send_update(args.id, args.name, text, message_id)
 
 
 def _is_recorded(error: Exception) -> bool:

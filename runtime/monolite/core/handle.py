@@ -65,13 +65,15 @@ class StreamPage(msgspec.Struct, frozen=True):
 class Port(Protocol):
     """How a handle reaches its run: through a runtime, a client, or the workflow it is in."""
 
-    async def result(self, id: str, type_: Any) -> Any: ...
-    async def signal(self, id: str, name: str, text: str, message_id: str | None) -> Accepted: ...
-    async def update(self, id: str, name: str, text: str, message_id: str | None) -> str: ...
+    async def result_text(self, id: str) -> str: ...
+    async def send_signal(
+        self, id: str, name: str, text: str, message_id: str | None
+    ) -> Accepted: ...
+    async def send_update(self, id: str, name: str, text: str, message_id: str | None) -> str: ...
     async def control(self, id: str, kind: str, reason: str) -> Accepted: ...
-    async def view(self, id: str, name: str) -> str | None: ...
-    def watch(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
-    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage: ...
+    async def view_text(self, id: str, name: str) -> str | None: ...
+    def view_texts(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
+    async def stream_page(self, id: str, name: str, after: int, limit: int) -> StreamPage: ...
     def stream_changes(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
     async def describe(self, id: str) -> Info: ...
     async def history(self, id: str) -> list[HistoryEntry]: ...
@@ -93,7 +95,7 @@ class Handle(Generic[R_co]):
         Raises WorkflowFailed (with its `cause`), Cancelled or Terminated if it ended so, and
         UnknownWorkflow if there is no such run. May be called any number of times.
         """
-        text = await self._port.result(self.id, None)
+        text = await self._port.result_text(self.id)
         found: R_co = (
             msgspec.json.decode(text)
             if self._codec is None
@@ -107,7 +109,7 @@ class Handle(Generic[R_co]):
         With `id`, sending it again has no further effect. The answer is not accepted, with the
         reason, if the run has ended. Raises UnknownWorkflow if there is no such run.
         """
-        return await self._port.signal(self.id, signal.name, signal.encode(value), id)
+        return await self._port.send_signal(self.id, signal.name, signal.encode(value), id)
 
     async def update(self, update: Update[T, Answer], value: T, *, id: str | None = None) -> Answer:
         """Send a request into the run and wait for its answer, which is durable when it comes.
@@ -115,7 +117,7 @@ class Handle(Generic[R_co]):
         Raises Rejected with the workflow's reason, or because the run ended without answering.
         With `id`, asking again gives the same answer.
         """
-        text = await self._port.update(self.id, update.name, update.encode(value), id)
+        text = await self._port.send_update(self.id, update.name, update.encode(value), id)
         return update.decode_reply(text)
 
     async def cancel(self, reason: str = "") -> Accepted:
@@ -142,12 +144,12 @@ class Handle(Generic[R_co]):
 
     async def view(self, view: View[T]) -> T | None:
         """Return the committed value of a view, or None if the run has not set it yet."""
-        text = await self._port.view(self.id, view.name)
+        text = await self._port.view_text(self.id, view.name)
         return None if text is None else view.decode(text)
 
     async def watch(self, view: View[T]) -> AsyncGenerator[T, None]:
         """Yield the view's value, then each later one, until the run ends."""
-        async with aclosing(self._port.watch(self.id, view.name)) as values:
+        async with aclosing(self._port.view_texts(self.id, view.name)) as values:
             async for text in values:
                 yield view.decode(text)
 
@@ -161,7 +163,7 @@ class Handle(Generic[R_co]):
         """
         changes = aiter(self._port.stream_changes(self.id, stream.name)) if follow else None
         while True:
-            page = await self._port.stream(self.id, stream.name, after, STREAM_PAGE)
+            page = await self._port.stream_page(self.id, stream.name, after, STREAM_PAGE)
             for position, text in page.items:
                 after = position
                 yield position, stream.decode(text)

@@ -104,13 +104,13 @@ class _MachinePort:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    async def signal(self, id: str, name: str, text: str, message_id: str | None) -> Accepted:
+    async def send_signal(self, id: str, name: str, text: str, message_id: str | None) -> Accepted:
         message = encode(
             [id, e.SIGNAL, name, message_id, msgspec.Raw(text.encode())], f"signal to {id}"
         )
         return await self._send(id, f"send:{name}", message)
 
-    async def update(self, id: str, name: str, text: str, message_id: str | None) -> str:
+    async def send_update(self, id: str, name: str, text: str, message_id: str | None) -> str:
         if message_id is not None:
             msg = "an update inside a workflow has an id of its own; leave out id="
             raise Misused(msg)
@@ -126,19 +126,18 @@ class _MachinePort:
         text = await self._machine.ask(e.SEND, name, id, message)
         return msgspec.json.decode(text, type=Accepted)
 
-    async def result(self, id: str, type_: Any) -> Any:
-        del type_
+    async def result_text(self, id: str) -> str:
         self._refuse(f"the result of {id}")
 
-    async def view(self, id: str, name: str) -> str | None:
+    async def view_text(self, id: str, name: str) -> str | None:
         self._refuse(f"view {name} of {id}")
 
-    async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
+    async def view_texts(self, id: str, name: str) -> AsyncGenerator[str, None]:
         if id:  # always; but an async generator needs a `yield`
             self._refuse(f"watching view {name} of {id}")
         yield ""
 
-    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage:
+    async def stream_page(self, id: str, name: str, after: int, limit: int) -> StreamPage:
         self._refuse(f"stream {name} of {id}")
 
     async def stream_changes(self, id: str, name: str) -> AsyncGenerator[str, None]:

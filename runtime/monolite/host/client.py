@@ -24,12 +24,12 @@ from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
-from monolite.core.promise import answer_id, error_message, read_token, value_message
 from monolite.errors import FileForeign
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, result_text, unknown
 from monolite.host.requests import Sent, actor_call, prepare_spawn
+from monolite.host.verbs import Verbs
 from monolite.store.protocol import Message, Reader, RunFilter, State
 from monolite.store.sqlite.door import SqliteDoor
 from monolite.store.sqlite.reader import SqliteReader
@@ -41,7 +41,7 @@ LOOK_S = 0.5
 """How often a waiting client looks at the file when no engine rings."""
 
 
-class Client:
+class Client(Verbs):
     """Talks to the runs of a file from any process on the machine, engine or no engine.
 
     What it sends is committed to the file when the call returns; a running engine is woken, one
@@ -113,7 +113,7 @@ class Client:
         )
         await self._commit(lambda door: door.spawn(run, id_conflict))
 
-    async def signal(
+    async def send_signal(
         self, id: str, name: str, text: str, message_id: str | None = None
     ) -> Accepted:
         check_id(name, "name of a signal")
@@ -121,7 +121,9 @@ class Client:
             check_id(message_id, "message id")
         return await self._post(id, e.SIGNAL, name, text, message_id)
 
-    async def update(self, id: str, name: str, text: str, message_id: str | None = None) -> str:
+    async def send_update(
+        self, id: str, name: str, text: str, message_id: str | None = None
+    ) -> str:
         if message_id is None:
             message_id = secrets.token_hex(12)
         accepted = await self._post(id, e.UPDATE, name, text, check_id(message_id, "message id"))
@@ -141,16 +143,6 @@ class Client:
             if run.ended:
                 return answer_text(Accepted(accepted=False, reason=f"the run has {run.status}"))
         raise AssertionError
-
-    async def resolve(self, token: str, value: Any) -> Accepted:
-        """Give a promise its value; it is in the file when this returns."""
-        id, channel = read_token(token)
-        return await self.signal(id, channel, value_message(value), answer_id(token))
-
-    async def reject(self, token: str, error: BaseException | str) -> Accepted:
-        """Give a promise an error instead, raised where it is awaited."""
-        id, channel = read_token(token)
-        return await self.signal(id, channel, error_message(error), answer_id(token))
 
     def actor(self, cls: type[A], key: str) -> A:
         """Return a reference to one actor: its handlers make calls to it, through the file."""
@@ -284,10 +276,10 @@ class Client:
     async def history(self, id: str) -> builtins.list[HistoryEntry]:
         return await self._read(lambda reader: report.history(_must(reader, id), reader))
 
-    async def view(self, id: str, name: str) -> str | None:
+    async def view_text(self, id: str, name: str) -> str | None:
         return await self._read(lambda reader: reader.view(_must(reader, id).no, name))
 
-    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage:
+    async def stream_page(self, id: str, name: str, after: int, limit: int) -> StreamPage:
         def read(reader: Reader) -> StreamPage:
             run = _must(reader, id)
             return report.stream_page(run, reader.stream(run.no, name, after, limit), after)
@@ -305,15 +297,14 @@ class Client:
                 last = now
                 yield ""
 
-    async def result(self, id: str, type_: Any = None) -> str:
-        del type_
+    async def result_text(self, id: str) -> str:
         async with aclosing(self._looks(lambda reader: _must(reader, id))) as looks:
             async for run in looks:
                 if run.ended:
                     return result_text(id, run.status, run.value, run.error)
         raise AssertionError
 
-    async def watch(self, id: str, name: str) -> AsyncGenerator[str, None]:
+    async def view_texts(self, id: str, name: str) -> AsyncGenerator[str, None]:
         def read(reader: Reader) -> tuple[Run, str | None]:
             run = _must(reader, id)
             return run, reader.view(run.no, name)

@@ -20,7 +20,7 @@ class NamedHandle(Handle[Any]):
         self._registry = registry
 
     async def result(self) -> Any:
-        text = await self._port.result(self.id, None)
+        text = await self._port.result_text(self.id)
         definition = self._registry.get((await self._port.describe(self.id)).name)
         codec: Codec[Any] = codec_of(Any) if definition is None else definition.signature.result
         return codec.decode(text, f"result of {self.id}")

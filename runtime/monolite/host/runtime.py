@@ -26,7 +26,6 @@ from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
 from monolite.core.payload import encode
-from monolite.core.promise import answer_id, error_message, read_token, value_message
 from monolite.errors import CommitUnknown, Misused
 from monolite.host import audit, order, report
 from monolite.host.audience import STREAM_PREFIX
@@ -54,6 +53,7 @@ from monolite.host.resident import Words
 from monolite.host.supervisor import Supervisor
 from monolite.host.tether import Tether
 from monolite.host.thread import EngineThread
+from monolite.host.verbs import Verbs
 from monolite.store.memory import MemoryStore
 from monolite.store.protocol import End, Reader, RunFilter, Store
 from monolite.store.sqlite.store import SYNCHRONOUS, SqliteStore
@@ -70,7 +70,7 @@ OPEN_LISTED_MAX = 100_000
 """Open runs looked at to list those of one status."""
 
 
-class Runtime:
+class Runtime(Verbs):
     """One file, its engine, and the activities it runs. Use it as `async with Runtime(...)`.
 
     `path` is a file (created if missing) or ":memory:". `actors` are the workflows, or modules
@@ -426,12 +426,11 @@ class Runtime:
 
     # What a handle asks (see `core.handle.Port`).
 
-    async def result(self, id: str, type_: Any = None) -> str:
-        del type_
+    async def result_text(self, id: str) -> str:
         end: End = await self._ask(lambda reply: AwaitEnd(id, reply))
         return result_text(id, end.status, end.value, end.error)
 
-    async def signal(
+    async def send_signal(
         self, id: str, name: str, text: str, message_id: str | None = None
     ) -> Accepted:
         check_id(name, "name of a signal")
@@ -442,27 +441,19 @@ class Runtime:
         )
         return answer
 
-    async def update(self, id: str, name: str, text: str, message_id: str | None = None) -> str:
+    async def send_update(
+        self, id: str, name: str, text: str, message_id: str | None = None
+    ) -> str:
         message_id = self._new_id() if message_id is None else check_id(message_id, "message id")
         answer = await self._ask(lambda reply: Post(id, "update", name, text, message_id, reply))
         return answer_text(answer)
-
-    async def resolve(self, token: str, value: Any) -> Accepted:
-        """Give a promise its value; durable when this returns. The first answer counts."""
-        id, channel = read_token(token)
-        return await self.signal(id, channel, value_message(value), answer_id(token))
-
-    async def reject(self, token: str, error: BaseException | str) -> Accepted:
-        """Give a promise an error instead, raised where it is awaited."""
-        id, channel = read_token(token)
-        return await self.signal(id, channel, error_message(error), answer_id(token))
 
     async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
         text = encode(reason, "reason")
         answer: Accepted = await self._ask(lambda reply: Post(id, kind, "", text, None, reply))
         return answer
 
-    async def view(self, id: str, name: str) -> str | None:
+    async def view_text(self, id: str, name: str) -> str | None:
         def question(engine: Engine) -> str | None:
             run = engine.store.run_by_id(id)
             if run is None:
@@ -472,7 +463,7 @@ class Runtime:
         value: str | None = await self._ask(lambda reply: Ask(question, reply))
         return value
 
-    async def watch(
+    async def view_texts(
         self, id: str, name: str, *, at_once: bool = False
     ) -> AsyncGenerator[str, None]:
         feed = Feed()
@@ -493,7 +484,7 @@ class Runtime:
         """Take an item that an activity appends, from its thread or the event loop."""
         self._post(Appended(flight.token, name, [text]))
 
-    async def stream(self, id: str, name: str, after: int, limit: int) -> StreamPage:
+    async def stream_page(self, id: str, name: str, after: int, limit: int) -> StreamPage:
         def question(engine: Engine) -> StreamPage:
             run = engine.store.run_by_id(id)
             if run is None:
@@ -505,7 +496,9 @@ class Runtime:
         return page
 
     async def stream_changes(self, id: str, name: str) -> AsyncGenerator[str, None]:
-        async with contextlib.aclosing(self.watch(id, STREAM_PREFIX + name, at_once=True)) as rings:
+        async with contextlib.aclosing(
+            self.view_texts(id, STREAM_PREFIX + name, at_once=True)
+        ) as rings:
             async for ring in rings:
                 yield ring
 
