@@ -450,7 +450,8 @@ async def test_outside_a_workflow_nothing_can_be_received(home: Home) -> None:
 
     async with home.runtime(asking) as rt:
         assert await (await rt.spawn(asking())).result() == (
-            "Signal('number').receive() works inside a workflow only"
+            "Signal('number').receive() works inside a workflow only, run by a runtime; "
+            'in a test, spawn the workflow in Runtime(":memory:")'
         )
         with pytest.raises(errors.Misused):
             number.pending()

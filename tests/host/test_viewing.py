@@ -141,11 +141,6 @@ async def test_a_view_read_as_another_type_is_refused(home: Home) -> None:
             await run.view(View("count", str))
 
 
-async def test_outside_a_workflow_a_view_cannot_be_set() -> None:
-    with pytest.raises(errors.Misused, match="inside a workflow only"):
-        count.set(1)
-
-
 # Watching.
 
 

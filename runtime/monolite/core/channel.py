@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar, overload
 
 from monolite.core.admission import check_id
+from monolite.core.attempt import current_attempt
 from monolite.core.loop import running_loop
 from monolite.core.payload import Codec, codec, encode
 from monolite.errors import Misused
@@ -17,7 +18,10 @@ def machine_of(use: str) -> Any:
     """Return the machine of the workflow that is running; raise Misused outside of one."""
     loop = running_loop()
     if loop is None:
-        msg = f"{use} works inside a workflow only"
+        msg = (
+            f"{use} works inside a workflow only, run by a runtime; "
+            'in a test, spawn the workflow in Runtime(":memory:")'
+        )
         raise Misused(msg)
     return loop.owner
 
@@ -95,5 +99,18 @@ class View(_Channel[T]):
         super().__init__(name, type)
 
     def set(self, value: T) -> None:
-        """Publish `value`; readers see it once the current turn has committed."""
-        machine_of(f"{self!r}.set()").publish(self.name, value)
+        """Publish `value`; readers see it once the current turn has committed.
+
+        In a workflow or an actor's turn. Outside any runtime it is checked, and goes nowhere.
+        """
+        text = self.encode(value)
+        loop = running_loop()
+        if loop is not None:
+            machine: Any = loop.owner
+            machine.publish(self.name, text)
+        elif current_attempt.get() is not None:
+            msg = (
+                f"{self!r}.set() works in a workflow or an actor's turn; in an activity append "
+                "to a Stream, or return the value and set it in the workflow"
+            )
+            raise Misused(msg)

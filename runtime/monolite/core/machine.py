@@ -278,12 +278,11 @@ class Machine:
         if self.operations.pop(operation.key, None) is not None:
             self._commands.append(Abandon(operation))
 
-    def publish(self, name: str, value: Any) -> None:
+    def publish(self, name: str, value: str) -> None:
         """Set a view. A replayed set was committed with its turn, so it is dropped."""
         self._must_be_loaded()
-        text = encode(value, f"view {name}")
         if not self.replaying:
-            self._commands.append(Publish(name, text))
+            self._commands.append(Publish(name, value))
 
     def tell(self, message: Tell) -> None:
         """Send a message to an actor with this turn's commit."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar, overload
 
+from monolite.core.admission import check_id
 from monolite.core.attempt import current_attempt
 from monolite.core.loop import running_loop
 from monolite.core.payload import Codec, codec, encode
-from monolite.errors import Misused
 
 T = TypeVar("T")
 
@@ -29,12 +29,15 @@ class Stream(Generic[T]):
     @overload
     def __init__(self: Stream[Any], name: str, type: Any = Any) -> None: ...
     def __init__(self, name: str, type: Any = Any) -> None:  # noqa: A002
-        self.name = name
+        self.name = check_id(name, "name of a stream")
         self.type = type
         self._codec: Codec[T] | None = None
 
     def append(self, value: T) -> None:
-        """Append one item; readers see it once it has committed."""
+        """Append one item; readers see it once it has committed.
+
+        Outside any runtime it is checked, and goes nowhere.
+        """
         text = encode(value, f"item of stream {self.name}")
         self.decode(text)
         loop = running_loop()
@@ -43,10 +46,8 @@ class Stream(Generic[T]):
             machine.append(self.name, text)
             return
         attempt = current_attempt.get()
-        if attempt is None:
-            msg = f"{self!r}.append() works in a workflow, an actor's turn or an activity"
-            raise Misused(msg)
-        attempt.runtime.append(attempt, self.name, text)
+        if attempt is not None:
+            attempt.runtime.append(attempt, self.name, text)
 
     def decode(self, text: str) -> T:
         """Return an item's JSON as the stream's type."""

@@ -118,9 +118,9 @@ class ActorMachine(Machine):
     # What a turn shows and starts is kept back too: if it fails, none of it has happened. A turn
     # that is being replayed has not ended either, so here a replay drops nothing.
 
-    def publish(self, name: str, value: Any) -> None:
+    def publish(self, name: str, value: str) -> None:
         self._must_be_loaded()
-        self._held.append(Publish(name, encode(value, f"view {name}")))
+        self._held.append(Publish(name, value))
 
     def append(self, name: str, value: str) -> None:
         self._must_be_loaded()
