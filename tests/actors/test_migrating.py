@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monolite import Actor, query, update
-from monolite.errors import PayloadInvalid, Rejected
+from monolite.errors import Misused, PayloadInvalid, Rejected
 from tests.host.hosts import World
 
 
@@ -94,6 +94,53 @@ def broken_class() -> type[Actor]:
             return "never"
 
     return Purse
+
+
+def every_form() -> type[Actor]:
+    class Purse(Actor):
+        money: dict[str, int] = {}
+
+        @Actor.migrate(from_version=1)
+        def one(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 # pyright: ignore[reportGeneralTypeIssues]
+            return {"cents": 100 * state["coins"]}
+
+        @Actor.migrate(from_version=2)
+        @classmethod
+        def two(cls, state: dict[str, Any]) -> dict[str, Any]:
+            return {**state, "by": cls.__name__}
+
+        @Actor.migrate(from_version=3)
+        def three(self, state: dict[str, Any]) -> dict[str, Any]:
+            return {"money": {state["by"]: state["cents"]}}
+
+        @query
+        def read(self) -> str:
+            return f"{self.money}"
+
+    return Purse
+
+
+async def test_a_migration_can_be_written_as_any_kind_of_method(lives: World) -> None:
+    old, new = map(_any, (first_class(), every_form()))
+    async with lives.runtime(old) as rt:
+        await rt.actor(old, "p").add(2)
+    async with lives.runtime(new) as rt:
+        assert await rt.actor(new, "p").read() == "{'Purse': 200}"
+    assert new.two({"cents": 1}) == {"cents": 1, "by": "Purse"}
+
+
+def test_a_migration_is_from_a_version_and_returns_a_state() -> None:
+    with pytest.raises(Misused, match="from_version must be at least 1, not 0"):
+        Actor.migrate(from_version=0)
+
+    class Purse(Actor):
+        @Actor.migrate(from_version=1)
+        @staticmethod
+        def forgets(state: dict[str, Any]) -> Any:
+            state.clear()
+
+    with pytest.raises(Misused, match=r"Purse\.forgets must return the new state, a dict: None"):
+        Purse.forgets({"a": 1})
 
 
 async def test_state_goes_through_every_version_in_between(lives: World) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PROGRAMS = ("calls.py", "runs.py", "mistakes.py")
+PROGRAMS = ("calls.py", "runs.py", "actors.py", "vocabulary.py", "mistakes.py", "misuses.py")
 MARK = re.compile(r"  # type: ignore\[[a-z-]+\]")
 
 Place = tuple[str, int]

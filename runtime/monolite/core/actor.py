@@ -15,6 +15,7 @@ from typing import (
     Concatenate,
     ParamSpec,
     TypeVar,
+    cast,
     get_origin,
     get_type_hints,
     overload,
@@ -32,12 +33,45 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Migration:
-    """A function that turns stored state of one version into that of the next."""
+State = dict[str, Any]
 
-    def __init__(self, fn: Callable[[dict[str, Any]], dict[str, Any]], from_version: int) -> None:
-        self.fn = fn
+
+class Migration:
+    """A function that turns stored state of one version into that of the next.
+
+    Read from the class it is a plain function of the state, whichever form it was written in.
+    """
+
+    def __init__(self, fn: Any, from_version: int) -> None:
         self.from_version = from_version
+        self._fn: Callable[..., State] = getattr(fn, "__func__", fn)
+        self._takes_class = len(inspect.signature(self._fn).parameters) > 1
+        self._owner: type[Actor] | None = None
+
+    def __set_name__(self, owner: type[Actor], name: str) -> None:
+        self._owner = owner
+
+    def __call__(self, state: State) -> State:
+        """Return the state as the next version has it."""
+        found: Any = self._fn(self._owner, state) if self._takes_class else self._fn(state)
+        if not isinstance(found, dict):
+            msg = f"migration {self._fn.__qualname__} must return the new state, a dict: {found!r}"
+            raise Misused(msg)
+        return cast("State", found)
+
+
+class _Migrate:
+    """What `Actor.migrate(...)` returns."""
+
+    def __init__(self, from_version: int) -> None:
+        self._from_version = from_version
+
+    @overload
+    def __call__(self, fn: Callable[[State], State], /) -> Migration: ...
+    @overload
+    def __call__(self, fn: Callable[[Any, State], State], /) -> Migration: ...
+    def __call__(self, fn: Any, /) -> Migration:
+        return Migration(fn, self._from_version)
 
 
 class Actor:
@@ -51,7 +85,8 @@ class Actor:
                 self.balance += cents
                 return self.balance
 
-    Every attribute needs a default: an actor exists from its first message on. The class
+    Every attribute needs a default: an actor exists from its first message on. An actor that
+    you make yourself, `Account("alice")`, is an object like any other, to be tested bare. The class
     `version` (`class Account(Actor, version=2)`) says which form its stored state has; older
     state goes through the `@Actor.migrate(from_version=...)` functions first.
     """
@@ -63,16 +98,22 @@ class Actor:
         super().__init_subclass__(**kwargs)
         cls.monolite_type = ActorType(cls, version)
 
+    def __init__(self, id: str = "") -> None:
+        self.id = id
+        self.monolite_type.set_defaults(self)
+
     @staticmethod
-    def migrate(
-        *, from_version: int
-    ) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], Migration]:
-        """Make a function of the class the migration of stored state from `from_version`."""
+    def migrate(*, from_version: int) -> _Migrate:
+        """Make a function of the class the migration of stored state from `from_version`.
 
-        def made(fn: Callable[[dict[str, Any]], dict[str, Any]]) -> Migration:
-            return Migration(fn, from_version)
-
-        return made
+        It takes the old state, a dict as it was stored, and returns the new one. Write it as a
+        `@staticmethod` under this decorator, which type checkers want, without, or as a
+        `@classmethod`.
+        """
+        if from_version < 1:
+            msg = f"from_version must be at least 1, not {from_version!r}"
+            raise Misused(msg)
+        return _Migrate(from_version)
 
 
 class ActorType:
@@ -87,9 +128,8 @@ class ActorType:
         self.handlers: dict[str, Handler[..., Any]] = {
             name: value for name, value in members.items() if isinstance(value, Handler)
         }
-        self._migrations = {
-            m.from_version: m.fn for m in members.values() if isinstance(m, Migration)
-        }
+        found = [getattr(member, "__func__", member) for member in members.values()]
+        self._migrations = {m.from_version: m for m in found if isinstance(m, Migration)}
         newest = max(self._migrations, default=0) + 1
         self.version = newest if version is None else version
         self._struct: Any = None
@@ -109,9 +149,13 @@ class ActorType:
         """Return an actor with the default state."""
         instance = self.cls.__new__(self.cls)
         instance.id = key
+        self.set_defaults(instance)
+        return instance
+
+    def set_defaults(self, instance: Actor) -> None:
+        """Give an actor the default state, which it shares with nobody."""
         for name in self._fields():
             setattr(instance, name, copy.deepcopy(getattr(self.cls, name)))
-        return instance
 
     def load(self, key: str, state: str | None, version: int) -> Actor:
         """Return an actor with stored state, migrated if an older version stored it."""
