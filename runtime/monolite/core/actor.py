@@ -24,6 +24,7 @@ from typing import (
 import msgspec
 
 from monolite.core import entry as e
+from monolite.core import failure
 from monolite.core.duration import Duration
 from monolite.core.handler import Address, Handler, decorate
 from monolite.core.payload import codec, encode
@@ -175,7 +176,14 @@ class ActorType:
         handler = self.handler(method)
         instance = self.load(key, state, version)
         arguments, keywords = handler.signature.decode(args)
-        return encode(handler.fn(instance, *arguments, **keywords), handler.result_name)
+        try:
+            found = handler.fn(instance, *arguments, **keywords)
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised again, as what was recorded would be
+            # SystemExit and its like end whoever asks, not the engine that answers.
+            raise failure.rebuild(failure.describe(error)) from None
+        return encode(found, handler.result_name)
 
     def dump(self, instance: Actor, known: str | None = None) -> str:
         """Return an actor's state as JSON; raise PayloadInvalid if it cannot be stored.

@@ -12,6 +12,7 @@ from monolite.core.call import Call
 from monolite.core.entry import Entry
 from monolite.core.loop import OrderedFuture, init_future
 from monolite.core.payload import FINGERPRINT_TEXT_MAX, fingerprint
+from monolite.errors import Misused
 
 
 class Owner(Protocol):
@@ -31,6 +32,12 @@ class ContinueAsNew(BaseException):
     """
 
     def __init__(self, call: Call[Any]) -> None:
+        given: Any = call  # callers may be untyped
+        if not isinstance(given, Call):
+            msg = (
+                f"ContinueAsNew takes a call of the workflow, such as order(o), not {given!r:.200}"
+            )
+            raise Misused(msg)
         super().__init__(f"continue as {call!r}")
         self.call = call
 

@@ -26,6 +26,10 @@ class Definition(Generic[R_co]):
     """A named function that a runtime can run: its name, its signature, its default options."""
 
     def __init__(self, fn: Callable[..., Any], name: str | None, opts: Options) -> None:
+        given: Any = fn  # callers may be untyped
+        if not callable(given):
+            msg = f"@{type(self).__name__.lower()} needs a function, not {fn!r:.200}"
+            raise TypeError(msg)
         self.fn = fn
         found = str(getattr(fn, "__name__", type(fn).__name__)) if name is None else name
         self.name = check_id(found, f"name of {type(self).__name__.lower()}")
@@ -69,6 +73,10 @@ class Workflow(Definition[R_co], Generic[P, R_co]):
             msg = f"@workflow needs an `async def`, {found!r} is not one; did you mean @activity?"
             raise TypeError(msg)
         super().__init__(fn, name, Options())
+        given: Any = version  # callers may be untyped
+        if not isinstance(given, int) or given < 1:
+            msg = f"version of workflow {self.name!r} must be a whole number from 1, not {given!r}"
+            raise Misused(msg)
         self.version = version
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:

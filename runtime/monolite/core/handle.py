@@ -13,6 +13,7 @@ from monolite.core.channel import Signal, View
 from monolite.core.entry import Accepted
 from monolite.core.stream import Stream
 from monolite.core.update import Update
+from monolite.errors import Misused
 
 STREAM_PAGE = 1_000
 """Rows of a stream read at a time."""
@@ -62,6 +63,14 @@ class StreamPage(msgspec.Struct, frozen=True):
     ended: bool
 
 
+def _check(given: Any, kind: type[Any]) -> None:
+    """Raise Misused unless what an untyped caller gave is such a channel."""
+    if not isinstance(given, kind):
+        word = kind.__name__
+        msg = f"{given!r:.200} is not a {word}; pass what was made by {word}(name, type)"
+        raise Misused(msg)
+
+
 class Port(Protocol):
     """How a handle reaches its run: through a runtime, a client, or the workflow it is in."""
 
@@ -109,6 +118,7 @@ class Handle(Generic[R_co]):
         With `id`, sending it again has no further effect. The answer is not accepted, with the
         reason, if the run has ended. Raises UnknownWorkflow if there is no such run.
         """
+        _check(signal, Signal)
         return await self._port.send_signal(self.id, signal.name, signal.encode(value), id)
 
     async def update(self, update: Update[T, Answer], value: T, *, id: str | None = None) -> Answer:
@@ -117,6 +127,7 @@ class Handle(Generic[R_co]):
         Raises Rejected with the workflow's reason, or because the run ended without answering.
         With `id`, asking again gives the same answer.
         """
+        _check(update, Update)
         text = await self._port.send_update(self.id, update.name, update.encode(value), id)
         return update.decode_reply(text)
 
@@ -144,11 +155,13 @@ class Handle(Generic[R_co]):
 
     async def view(self, view: View[T]) -> T | None:
         """Return the committed value of a view, or None if the run has not set it yet."""
+        _check(view, View)
         text = await self._port.view_text(self.id, view.name)
         return None if text is None else view.decode(text)
 
     async def watch(self, view: View[T]) -> AsyncGenerator[T, None]:
         """Yield the view's value, then each later one, until the run ends."""
+        _check(view, View)
         async with aclosing(self._port.view_texts(self.id, view.name)) as values:
             async for text in values:
                 yield view.decode(text)
@@ -161,6 +174,7 @@ class Handle(Generic[R_co]):
         Ends when the run has ended, or at once with `follow=False`. Keep the last position to
         go on from there later, in this or another process.
         """
+        _check(stream, Stream)
         changes = aiter(self._port.stream_changes(self.id, stream.name)) if follow else None
         while True:
             page = await self._port.stream_page(self.id, stream.name, after, STREAM_PAGE)

@@ -509,8 +509,9 @@ class Machine:
 
     def _continue(self, again: ContinueAsNew) -> None:
         call = again.call
-        call.claim("continue with it again")
         try:
+            call.claim("continue with it again")
+            call.definition.signature.check(call.args, call.kwargs)
             args = call.definition.signature.encode(call.args, call.kwargs)
         except Exception as error:  # noqa: BLE001 - recorded as the run's own failure
             self._fail(error)

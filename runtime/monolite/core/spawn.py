@@ -23,8 +23,13 @@ R = TypeVar("R")
 
 
 def workflow_of(call: Call[Any]) -> Workflow[Any, Any]:
-    """Return the call's workflow; raise Misused if it is an activity."""
+    """Return the call's workflow; raise Misused if it is not a call of one."""
+    given: Any = call  # callers may be untyped
+    if not isinstance(given, Call):
+        msg = f"spawn takes a call of a @workflow, such as order(o), not {given!r:.200}"
+        raise Misused(msg)
     if not isinstance(call.definition, Workflow):
+        call.close()
         msg = f"{call!r} is an activity; spawn takes a call of a @workflow"
         raise Misused(msg)
     return call.definition
@@ -39,8 +44,8 @@ async def spawn_in_workflow(
     detached: bool,
 ) -> Handle[R]:
     """Start a child of the running workflow and return its handle at once."""
-    call.claim("spawn it again")
     workflow_of(call)
+    call.claim("spawn it again")
     if id is None:
         return _spawn_derived(machine, call, detached=detached)
     check_id(id)

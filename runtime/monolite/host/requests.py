@@ -116,12 +116,8 @@ def prepare_spawn(
 
     Nothing has happened if this raises.
     """
-    given: Any = call  # callers may be untyped
-    if not isinstance(given, Call):
-        msg = f"spawn takes a call of a @workflow, such as order(o), not {given!r:.200}"
-        raise Misused(msg)
-    call.claim("spawn it again")
     definition = workflow_of(call)
+    call.claim("spawn it again")
     check_conflict(id_conflict)
     args = _checked(definition, call)
     return (

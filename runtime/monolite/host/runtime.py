@@ -25,6 +25,7 @@ from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
+from monolite.core.loop import running_loop
 from monolite.core.payload import encode
 from monolite.errors import CommitUnknown, Misused
 from monolite.host import audit, order, report
@@ -270,6 +271,7 @@ class Runtime(Verbs):
 
     def _awaited_reply(self) -> PendingReply:
         """Return an answer to wait for, refused should this runtime end before it comes."""
+        _refuse_inside()
         if self._bridge is None or self._closing or self._error is not None:
             msg = "this Runtime is not running; use it inside `async with Runtime(...)`"
             raise self._error or Misused(msg)
@@ -279,6 +281,7 @@ class Runtime(Verbs):
 
     async def _read(self, read: Callable[[Reader], R]) -> R:
         """Read on a connection of its own, off the event loop and the engine."""
+        _refuse_inside()
         store = self._must_engine().store
 
         def with_reader() -> R:
@@ -418,6 +421,7 @@ class Runtime(Verbs):
         `with rt.read() as db: db.execute(...)`. It never holds the writer; close it soon, so
         that the log can start over.
         """
+        _refuse_inside()
         db = self._must_engine().store.application()
         try:
             yield db
@@ -530,6 +534,16 @@ class Runtime(Verbs):
 
         words: dict[Any, Words] = await self._ask(lambda reply: Ask(question, reply))
         return words
+
+
+def _refuse_inside() -> None:
+    """Raise Misused inside a workflow or a turn: what it asked, a replay could not repeat."""
+    if running_loop() is not None:
+        msg = (
+            "a Runtime cannot be used inside a workflow or an actor's turn; use monolite.spawn(), "
+            "actor() or send() there, or do it in an activity"
+        )
+        raise Misused(msg)
 
 
 def _contains(raised: BaseException | None, error: BaseException) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
 
-from monolite.core.call import Call
+from monolite.errors import Misused
 
 
 class Saga:
@@ -24,10 +25,14 @@ class Saga:
     """
 
     def __init__(self) -> None:
-        self._calls: list[Call[Any]] = []
+        self._calls: list[Coroutine[Any, Any, Any]] = []
 
-    def add(self, call: Call[Any]) -> None:
-        """Add what undoes the step just done."""
+    def add(self, call: Coroutine[Any, Any, Any]) -> None:
+        """Add what undoes the step just done: a call, or a coroutine that makes several."""
+        given: Any = call  # callers may be untyped
+        if not isinstance(given, Coroutine):
+            msg = f"Saga.add takes a call, such as refund(payment), not {given!r:.200}"
+            raise Misused(msg)
         self._calls.append(call)
 
     async def __aenter__(self) -> Self:
@@ -49,7 +54,7 @@ class Saga:
             msg = f"undoing after {type(error).__name__} failed in part"
             raise BaseExceptionGroup(msg, [error, *failures])
 
-    async def _undo(self, calls: list[Call[Any]]) -> list[BaseException]:
+    async def _undo(self, calls: list[Coroutine[Any, Any, Any]]) -> list[BaseException]:
         failures: list[BaseException] = []
         with anyio.CancelScope(shield=True):
             for call in reversed(calls):
