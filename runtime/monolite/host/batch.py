@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from monolite.core.entry import Entry, Run, RunNo
+from monolite.host.backlog import Backlog
 from monolite.host.events import Ask, Reply, Sink
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident
@@ -21,9 +23,11 @@ class Batch:
 
     # Not a dataclass: one is made for every turn, and default factories are slow.
     __slots__ = (
+        "admitted",
         "answers",
         "askers",
         "asks",
+        "backlogs",
         "careful",
         "created",
         "early",
@@ -38,6 +42,7 @@ class Batch:
         "links",
         "message_ids",
         "parked",
+        "posted",
         "pushes",
         "redirected",
         "refusals",
@@ -66,6 +71,12 @@ class Batch:
         self.parked: list[RunNo] = []
         self.links: dict[RunNo, list[Link]] = {}
         self.taken: set[int] = set()
+        """Inbox rows that this turn has disposed of."""
+        self.admitted: set[int] = set()
+        """Inbox rows of other processes that this turn has held to their handler's mailbox."""
+        self.backlogs: dict[RunNo, Backlog] = {}
+        self.posted: dict[tuple[RunNo, bool], deque[Message]] = {}
+        """Messages of this turn to actors, by whether they are delayed; some are delivered."""
         self.last_seq = 0
         self.early: dict[RunNo, list[Message]] = {}
         """Messages to runs that have not begun: one that begins in this turn still gets them."""

@@ -43,6 +43,7 @@ from monolite.host.flights import Flights
 from monolite.host.inbox import Inbox
 from monolite.host.landings import Landings
 from monolite.host.launches import Launches
+from monolite.host.mailboxes import Mailboxes
 from monolite.host.operations import Operations
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
@@ -85,6 +86,7 @@ class Engine:
         self.operations = Operations(self)
         self.launches = Launches(self)
         self.inbox = Inbox(self)
+        self.mailboxes = Mailboxes(self)
         self.audience = Audience(self)
         self.streams = Streams(self)
         self.landings = Landings(self)

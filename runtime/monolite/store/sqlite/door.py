@@ -105,7 +105,8 @@ class SqliteDoor(SqliteReader):
         return not known
 
     def _insert(self, message: Message) -> None:
-        message = msgspec.structs.replace(message, value=light(self._con, message.value))
+        value = light(self._con, message.value)
+        message = msgspec.structs.replace(message, value=value, outside=1)
         self._con.execute(self._sql["insert_message"], message_row(message))
 
     def _transaction(self) -> _Transaction:

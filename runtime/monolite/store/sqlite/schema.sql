@@ -70,7 +70,10 @@ CREATE TABLE monolite_journal (
 ) STRICT, WITHOUT ROWID;
 
 -- Messages to runs. n is NULL until delivered; seq is the order of the file. An update is
--- answered in its own row. One with a due_us is delivered no sooner. n = -1: superseded.
+-- answered in its own row. One with a due_us is delivered no sooner; when its time has come and
+-- it must wait all the same, that is cleared. n = -1: superseded or turned away, as `refusal`
+-- says. `outside` is 1 until the engine has held a message of another process to the mailbox
+-- of its handler.
 CREATE TABLE monolite_inbox (
     seq         INTEGER PRIMARY KEY,
     run_no      INTEGER NOT NULL,
@@ -83,13 +86,15 @@ CREATE TABLE monolite_inbox (
     value       TEXT    NOT NULL,
     answer      TEXT,
     refusal     TEXT,
-    due_us      INTEGER
+    due_us      INTEGER,
+    outside     INTEGER
 ) STRICT;
 
-CREATE INDEX monolite_inbox_run ON monolite_inbox (run_no, n);
+CREATE INDEX monolite_inbox_run ON monolite_inbox (run_no, n, due_us);
 CREATE UNIQUE INDEX monolite_inbox_once ON monolite_inbox (run_no, message_id)
     WHERE message_id IS NOT NULL;
 CREATE INDEX monolite_inbox_waiting ON monolite_inbox (seq) WHERE n IS NULL AND due_us IS NULL;
+CREATE INDEX monolite_inbox_channel ON monolite_inbox (run_no, channel) WHERE n IS NULL;
 CREATE INDEX monolite_inbox_due ON monolite_inbox (due_us) WHERE n IS NULL AND due_us IS NOT NULL;
 
 -- The stored state of actors. Journal entries below retired_n belong to turns that have ended.
@@ -155,7 +160,7 @@ SELECT r.id, r.generation, e.n,
        e.kind, e.key, e.args, e.value, e.error
 FROM (SELECT run_no, n, at_us, kind, key, args, value, error FROM monolite_journal
       UNION ALL
-      SELECT run_no, n, at_us, kind, channel, NULL, value, NULL FROM monolite_inbox) AS e
+      SELECT run_no, n, at_us, kind, channel, NULL, value, refusal FROM monolite_inbox) AS e
 JOIN monolite_runs AS r ON r.no = e.run_no
 ORDER BY r.id, r.generation, e.n;
 

@@ -23,11 +23,17 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- insert_message: a message, delivered (n) or waiting (NULL)
 INSERT INTO monolite_inbox (run_no, n, at_us, kind, channel, message_id, value, answer, refusal,
-    due_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    due_us, outside)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- take_message: a waiting message was delivered as entry n
 UPDATE monolite_inbox SET n = ?, at_us = ? WHERE seq = ? AND n IS NULL
+
+-- hold_message: a waiting message that is to wait until later, or was admitted
+UPDATE monolite_inbox SET due_us = ?, outside = ? WHERE seq = ? AND n IS NULL
+
+-- turn_away: a waiting message that is not to be delivered, and why
+UPDATE monolite_inbox SET n = -1, at_us = ?, refusal = ? WHERE seq = ? AND n IS NULL
 
 -- answer_message: an update's answer or refusal, once
 UPDATE monolite_inbox SET answer = ?, refusal = ?
@@ -143,16 +149,24 @@ ORDER BY 1 LIMIT :limit
 SELECT run_no, key, number, state, at_us, due_us, error FROM monolite_attempts
 WHERE run_no = ? ORDER BY key, number
 
--- undelivered: a run's waiting messages, in file order
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
-WHERE run_no = ? AND n IS NULL AND (due_us IS NULL OR due_us <= ?) ORDER BY seq
+-- undelivered: a run's waiting messages, delayed ones too
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
+WHERE run_no = ? AND n IS NULL
+
+-- waiting: a run's messages that wait for nothing but their turn, in file order, by the page
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
+WHERE run_no = ? AND n IS NULL AND due_us IS NULL AND seq > ? ORDER BY seq LIMIT ?
+
+-- waiting_on_channel: a run's waiting messages of one name, delayed ones too
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
+WHERE run_no = ? AND channel = ? AND n IS NULL ORDER BY seq
 
 -- messages_after: everybody's waiting messages since a sequence number
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
 WHERE n IS NULL AND due_us IS NULL AND seq > ? ORDER BY seq LIMIT ?
 
 -- messages_due: delayed messages whose time has come
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
 WHERE n IS NULL AND due_us IS NOT NULL AND due_us <= ? ORDER BY due_us, seq LIMIT ?
 
 -- next_message_due: when the next delayed message is due

@@ -191,6 +191,10 @@ class SqliteStore(SqliteReader):
             many(sql["redirect_message"], writes.redirected)
         if writes.taken:
             many(sql["take_message"], writes.taken)
+        if writes.held:
+            many(sql["hold_message"], writes.held)
+        if writes.turned_away:
+            many(sql["turn_away"], writes.turned_away)
         if writes.moved:
             many(sql["move_message"], writes.moved)
         if writes.replies:
@@ -412,4 +416,5 @@ def message_row(message: Message) -> tuple[Any, ...]:
         message.answer,
         message.refusal,
         message.due_us,
+        message.outside,
     )
