@@ -17,7 +17,7 @@ from monolite.core.entry import Accepted, Entry, Run, RunNo
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import Rejected
 from monolite.host.backlog import Backlog
-from monolite.host.ending import ended_by, unknown
+from monolite.host.ending import ended_by, rejection, unknown
 from monolite.host.events import Reply
 from monolite.host.mailboxes import SUPERSEDED_N
 from monolite.host.residency import WAKES_MAX
@@ -106,10 +106,13 @@ class Inbox:
             engine.batch.backlogs[no] = found
         return found
 
-    def deliver_backlog(self, resident: Resident) -> None:
-        """Give a run that comes into memory what waits for it, as far as it can take it."""
+    def deliver_backlog(self, resident: Resident, *, begins: bool = False) -> None:
+        """Give a run that comes into memory what waits for it, as far as it can take it.
+
+        One that `begins` looks at all of it: until now nobody has judged what others put in.
+        """
         last_seq = 0
-        while not resident.backlog:
+        while begins or not resident.backlog:
             message = self._backlog(resident.run.no).next(last_seq)
             if message is None:
                 return
@@ -193,11 +196,11 @@ class Inbox:
                 run = self._new_actor(id, actor, type_, run)
         if run is None:
             raise unknown(id)
-        duplicate = message_id is not None and (
-            (run.id, message_id) in engine.batch.message_ids
-            or engine.store.answer(run, message_id) is not None
-        )
-        verdict = receive(run, duplicate=duplicate)
+        known = None if message_id is None else engine.store.answer(run, message_id)
+        duplicate = known is not None or (run.id, message_id) in engine.batch.message_ids
+        verdict = rejection(known)
+        if verdict is None:
+            verdict = receive(run, duplicate=duplicate)
         if verdict.accepted and not duplicate:
             verdict, delay_us = engine.mailboxes.admit(run, kind, channel, delay_us)
         if verdict.accepted and not duplicate:

@@ -119,7 +119,7 @@ class Residency:
         run.version = definition.version
         self._engine.note(run, HOT, started_us=now_us, version=run.version)
         resident = self._engine.births.begin(run, definition)
-        self._engine.inbox.deliver_backlog(resident)
+        self._engine.inbox.deliver_backlog(resident, begins=True)
         for message in self._engine.batch.early.get(run.no, ()):
             self._engine.inbox.deliver_posted(run, message)
         return resident
