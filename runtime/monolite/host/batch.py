@@ -28,6 +28,7 @@ class Batch:
         "askers",
         "asks",
         "backlogs",
+        "callers",
         "careful",
         "created",
         "early",
@@ -89,6 +90,8 @@ class Batch:
         self.skips: dict[tuple[int, str], int] = {}
         self.streams: dict[tuple[RunNo, str, str], list[str]] = {}
         self.unnamed: list[tuple[Message, Reply]] = []
+        self.callers: dict[Reply, tuple[str, str]] = {}
+        """(asking run, asked run) of those who ask out of activities."""
         self.askers: list[tuple[RunNo, str, Reply]] = []
         self.left_over: dict[RunNo, list[tuple[RunNo, Entry]]] = {}
         """What a continued run that ended at once did not even get, by its number."""

@@ -20,7 +20,7 @@ from monolite.core import failure
 from monolite.core.command import Abandon, Append, Detach, Mark, Operation, Publish, Reply, Tell
 from monolite.core.entry import Entry, Outcome, Run, RunNo
 from monolite.core.turn import ActorMachine, TurnDone
-from monolite.errors import UnknownWorkflow
+from monolite.errors import Misused, UnknownWorkflow
 from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
@@ -312,6 +312,9 @@ class Engine:
     def _on_post(self, event: Post) -> None:
         asks = event.kind == e.UPDATE and not event.delay_us
         try:
+            if asks and event.caller is not None:
+                self.operations.refuse_cycle(event.caller, event.id)
+                self.batch.callers[event.reply] = (event.caller, event.id)
             answer = self.inbox.accept(
                 event.id,
                 event.kind,
@@ -322,7 +325,7 @@ class Engine:
                 delay_us=event.delay_us,
                 asker=event.reply if asks else None,
             )
-        except UnknownWorkflow as error:
+        except (UnknownWorkflow, Misused) as error:
             self.batch.refusals.append((event.reply, error))
         else:
             if asks and answer.accepted:
