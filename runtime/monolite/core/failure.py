@@ -210,7 +210,9 @@ def _made(failure: Failure, cause: BaseException | None) -> Any:
     if cls is None and failure.module == "builtins":
         found = getattr(builtins, failure.type, None)
         cls = found if isinstance(found, type) and issubclass(found, Exception) else None
-    return None if cls is None or failure.args is None else cls(*failure.args)
+    if cls is None or failure.args is None or issubclass(cls, StopIteration):
+        return None  # (no future takes a StopIteration)
+    return cls(*failure.args)
 
 
 def _remote(failure: Failure) -> RemoteError:

@@ -17,6 +17,7 @@ from typing import Any
 
 from monolite.core import entry as e
 from monolite.core import failure
+from monolite.core.actor import ActorType
 from monolite.core.command import Abandon, Append, Detach, Mark, Operation, Publish, Reply, Tell
 from monolite.core.entry import Entry, Outcome, Run, RunNo
 from monolite.core.turn import ActorMachine, TurnDone
@@ -342,7 +343,16 @@ class Engine:
     def query(self, actor: str, key: str, method: str, args: str) -> str:
         """Return what a query makes of an actor's committed state, as JSON."""
         type_ = self.registry.find_actor(actor)
-        run = self.newest(f"{actor}/{key}")
+        try:
+            return self._query(type_, key, method, args)
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                raise
+            # An exit is the query's failure, not the engine's; the other fits no future.
+            raise failure.rebuild(failure.describe(error)) from error
+
+    def _query(self, type_: ActorType, key: str, method: str, args: str) -> str:
+        run = self.newest(f"{type_.name}/{key}")
         live = None if run is None else self.residency.live.get(run.no)
         if live is not None and isinstance(live.machine, ActorMachine):
             return type_.read(key, method, args, live.machine.state, live.machine.version)

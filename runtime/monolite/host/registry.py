@@ -41,6 +41,7 @@ class Registry:
             raise Misused(msg)
 
     def _add_actor(self, type_: ActorType) -> None:
+        type_.check()
         known = self.actors.setdefault(type_.name, type_)
         if known is not type_ or type_.name in self._workflows:
             msg = f"two actors or workflows are named {type_.name!r}; rename one of them"
