@@ -212,8 +212,8 @@ async def test_turns_of_one_commit_leave_the_state_and_journal_of_the_last(lives
     """The second changes nothing, but is later: its end is where the journal is retired."""
     async with lives.runtime(Account) as rt:
         account = rt.actor(Account, "a")
-        assert await asyncio.gather(account.deposit(0), account.deposit(5)) == [0, 5]
-        assert await asyncio.gather(account.deposit(5), account.deposit(0)) == [10, 10]
+        assert list(await asyncio.gather(account.deposit(0), account.deposit(5))) == [0, 5]
+        assert list(await asyncio.gather(account.deposit(5), account.deposit(0))) == [10, 10]
     for life in range(1, 4):
         async with lives.runtime(Account) as rt:
             account = rt.actor(Account, "a")

@@ -31,6 +31,7 @@ from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, rejection, result_text, unknown
 from monolite.host.requests import Sent, actor_call, prepare_spawn
 from monolite.store.protocol import Message, Reader, RunFilter, State
+from monolite.store.sqlite.connection import translated
 from monolite.store.sqlite.door import SqliteDoor
 from monolite.store.sqlite.reader import SqliteReader
 
@@ -247,7 +248,8 @@ class Client:
         def with_reader() -> R:
             reader = SqliteReader.open(self.path)
             try:
-                return read(reader)
+                with translated(self.path):
+                    return read(reader)
             finally:
                 reader.close()
 

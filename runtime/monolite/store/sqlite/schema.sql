@@ -111,6 +111,15 @@ CREATE TABLE monolite_blobs (
     value  TEXT NOT NULL
 ) STRICT;
 
+-- The same for what is replaced again and again: an actor's state (slot 'state') and views (slot
+-- 'view:' and the name). Their rows say 'large:' instead. Only the newest value is kept.
+CREATE TABLE monolite_large (
+    run_no  INTEGER NOT NULL,
+    slot    TEXT    NOT NULL,
+    value   TEXT    NOT NULL,
+    PRIMARY KEY (run_no, slot)
+) STRICT;
+
 -- Attempts worth a row: failed, interrupted, long, or to run at most once.
 CREATE TABLE monolite_attempts (
     run_no  INTEGER NOT NULL,
@@ -131,6 +140,14 @@ CREATE TABLE monolite_views (
     value   TEXT    NOT NULL,
     PRIMARY KEY (run_no, name)
 ) STRICT, WITHOUT ROWID;
+
+-- What has become small again leaves nothing behind.
+CREATE TRIGGER monolite_states_small AFTER UPDATE OF state ON monolite_states
+WHEN old.state = 'large:' AND new.state <> 'large:'
+BEGIN DELETE FROM monolite_large WHERE run_no = new.run_no AND slot = 'state'; END;
+CREATE TRIGGER monolite_views_small AFTER UPDATE OF value ON monolite_views
+WHEN old.value = 'large:' AND new.value <> 'large:'
+BEGIN DELETE FROM monolite_large WHERE run_no = new.run_no AND slot = 'view:' || new.name; END;
 
 -- Streams: `items` is a JSON array, the first of them at position `first` (from 1). `source` is
 -- the operation whose activity appended them, '' for the run's own code.
@@ -157,7 +174,11 @@ CREATE TABLE monolite_links (
 CREATE VIEW monolite_timeline AS
 SELECT r.id, r.generation, e.n,
        strftime('%Y-%m-%d %H:%M:%f', e.at_us / 1000000.0, 'unixepoch') AS at,
-       e.kind, e.key, e.args, e.value, e.error
+       e.kind, e.key, e.args,
+       CASE WHEN e.value LIKE 'blob:%'
+            THEN (SELECT value FROM monolite_blobs WHERE hash = substr(e.value, 6))
+            ELSE e.value END AS value,
+       e.error
 FROM (SELECT run_no, n, at_us, kind, key, args, value, error FROM monolite_journal
       UNION ALL
       SELECT run_no, n, at_us, kind, channel, NULL, value, refusal FROM monolite_inbox) AS e

@@ -74,6 +74,13 @@ DELETE FROM monolite_journal WHERE run_no = ? AND n < ?
 -- put_blob: a large value, once
 INSERT INTO monolite_blobs (hash, value) VALUES (?, ?) ON CONFLICT DO NOTHING
 
+-- put_large: the newest large value of a state or view
+INSERT INTO monolite_large (run_no, slot, value) VALUES (?, ?, ?)
+ON CONFLICT (run_no, slot) DO UPDATE SET value = excluded.value
+
+-- move_large: the large views of a continued run
+UPDATE monolite_large SET run_no = ? WHERE run_no = ?
+
 -- put_view: the new value of a view
 INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
 ON CONFLICT (run_no, name) DO UPDATE SET value = excluded.value
@@ -195,7 +202,10 @@ SELECT first, items FROM monolite_streams
 WHERE run_no = ? AND name = ? AND first + count - 1 > ? ORDER BY first LIMIT ?
 
 -- state: an actor's stored state
-SELECT version, state, retired_n FROM monolite_states WHERE run_no = ?
+SELECT version, CASE state WHEN 'large:' THEN
+    (SELECT value FROM monolite_large AS big WHERE big.run_no = own.run_no AND slot = 'state')
+    ELSE state END, retired_n
+FROM monolite_states AS own WHERE run_no = ?
 
 -- blob: a large value
 SELECT value FROM monolite_blobs WHERE hash = ?
@@ -204,7 +214,11 @@ SELECT value FROM monolite_blobs WHERE hash = ?
 SELECT key FROM monolite_journal WHERE run_no = ? AND kind = 'patch'
 
 -- view: the value of a view
-SELECT value FROM monolite_views WHERE run_no = ? AND name = ?
+SELECT CASE value WHEN 'large:' THEN
+    (SELECT big.value FROM monolite_large AS big
+     WHERE big.run_no = own.run_no AND slot = 'view:' || own.name)
+    ELSE value END
+FROM monolite_views AS own WHERE run_no = ? AND name = ?
 
 -- due: open runs to look at, in order of their time
 SELECT wake_at_us, no FROM monolite_runs
