@@ -8,6 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.host.hosts")
 
+from tests.host.clocks import ManualClock  # noqa: E402
 from tests.host.hosts import World  # noqa: E402 - asserts there are to be rewritten
 
 
@@ -21,3 +22,9 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
 def lives(tmp_path: Path) -> World:
     """A world on a file, for those who live more than once."""
     return World(tmp_path / "app.db")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that the test moves."""
+    return ManualClock()

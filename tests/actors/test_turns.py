@@ -206,3 +206,27 @@ async def test_turns_that_have_ended_are_not_run_again(lives: World) -> None:
             assert await rt.actor(Account, "a").deposit(1) == life + 1
             assert await rt.actor(Account, "a").double() == 2 * (life + 1)
             assert await rt.actor(Account, "a").withdraw(life + 1) == life + 1
+
+
+async def test_turns_of_one_commit_leave_the_state_and_journal_of_the_last(lives: World) -> None:
+    """The second changes nothing, but is later: its end is where the journal is retired."""
+    async with lives.runtime(Account) as rt:
+        account = rt.actor(Account, "a")
+        assert list(await asyncio.gather(account.deposit(0), account.deposit(5))) == [0, 5]
+        assert list(await asyncio.gather(account.deposit(5), account.deposit(0))) == [10, 10]
+    for life in range(1, 4):
+        async with lives.runtime(Account) as rt:
+            account = rt.actor(Account, "a")
+            assert await account.statement() == f"a has {10 * life}"
+            with rt.read() as db:
+                row = db.execute(RETIRED).fetchone()
+            assert row == (10 * life, row[2], row[2])
+            found = await asyncio.gather(*(account.deposit(x) for x in (0, 10, 0)))
+            assert found == [10 * life, *[10 * life + 10] * 2]
+            assert (await rt.handle("Account/a").describe()).status in ("running", "waiting")
+
+
+RETIRED = """
+SELECT json_extract(s.state, '$.balance'), s.retired_n, 1 + max(i.n)
+FROM monolite_states AS s JOIN monolite_inbox AS i ON i.run_no = s.run_no
+"""

@@ -91,7 +91,7 @@ register_exception(Declined, NeedsMore, NotAnException, Overdrawn, Lossy)
 )
 def test_a_known_class_comes_back_as_itself(error: BaseException) -> None:
     found = there_and_back(raised(error))
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, (asyncio.CancelledError, StopIteration)):  # no future takes those
         assert isinstance(found, RemoteError)
         return
     assert type(found) is type(error)

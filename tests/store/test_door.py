@@ -218,7 +218,7 @@ def test_a_message_goes_to_the_newest_run_of_its_id(
     run, fresh = door.post("same", a_message(0, "notes", value='"x"', message_id="m"))
     assert (run.no, run.generation, fresh) == (4, 2, True)
     (message,) = sqlite_store.undelivered(RunNo(4))
-    assert message == a_message(4, "notes", value='"x"', message_id="m", seq=1)
+    assert message == a_message(4, "notes", value='"x"', message_id="m", seq=1, outside=1)
     assert sqlite_store.undelivered(RunNo(2)) == []
 
 

@@ -6,7 +6,20 @@ import logging
 
 import pytest
 
-from monolite import Actor, Signal, Update, activity, transaction, update, workflow
+from monolite import (
+    Actor,
+    Client,
+    ContinueAsNew,
+    Runtime,
+    Signal,
+    Update,
+    View,
+    activity,
+    query,
+    transaction,
+    update,
+    workflow,
+)
 from monolite.host import residency
 from tests.host.hosts import World, until_waiting
 
@@ -36,6 +49,14 @@ async def parent(text: str) -> int:
 
 class Box(Actor):
     text: str = ""
+
+    @update
+    async def hold(self, text: str) -> None:
+        self.text = text
+
+    @query
+    def length(self) -> int:
+        return len(self.text)
 
     @update
     async def put(self, text: str) -> str:
@@ -78,6 +99,76 @@ async def test_parents_and_actors_carry_large_values(lives: World) -> None:
         assert await rt.actor(Box, "b").put(LARGE) == LARGE
     async with lives.runtime(carrying, parent, Box) as rt:
         assert len(await rt.actor(Box, "b").put(LARGE)) == 2 * len(LARGE)
+
+
+shown = View("shown", str)
+
+
+@workflow
+async def showing(left: int) -> None:
+    """Show what each signal brings, in two runs of this id."""
+    shown.set(await go_on.receive())
+    if left:
+        raise ContinueAsNew(showing(left - 1))
+    async for text in go_on:
+        shown.set(text)
+
+
+def kept(rt: Runtime) -> list[tuple[str, int]]:
+    """What is kept aside, and its length; and that no row is large."""
+    with rt.read() as db:
+        for column, table in (("state", "states"), ("value", "views")):
+            query = f"SELECT max(length({column})) FROM monolite_{table}"  # a fixed list
+            (longest,) = db.execute(query).fetchone() or (0,)
+            assert (longest or 0) < 200, table
+        rows = db.execute("SELECT slot, length(value) FROM monolite_large ORDER BY slot")
+        return [(str(slot), int(length)) for slot, length in rows]
+
+
+async def test_a_large_state_is_kept_aside_once_however_often_it_changes(lives: World) -> None:
+    async with lives.runtime(Box) as rt:
+        for extra in range(20):
+            await rt.actor(Box, "b").hold(LARGE + "y" * extra)
+        assert len(kept(rt)) == 1
+    async with lives.runtime(Box) as rt, Client(lives.path) as client:
+        assert await rt.actor(Box, "b").length() == len(LARGE) + 19
+        assert await client.actor(Box, "b").length() == len(LARGE) + 19
+        await rt.actor(Box, "b").hold("small")
+        assert kept(rt) == []
+        assert await client.actor(Box, "b").length() == 5
+
+
+async def test_a_large_view_is_kept_aside_once_and_goes_over_to_the_next_run(
+    lives: World,
+) -> None:
+    async with lives.runtime(showing) as rt, Client(lives.path) as client:
+        run = await rt.spawn(showing(1), id="s")
+        for extra in range(5):
+            text = LARGE + "y" * extra
+            watched = run.watch(shown)
+            await run.signal(go_on, text)
+            async for seen in watched:
+                if seen == text:
+                    break
+            await watched.aclose()
+            assert await run.view(shown) == text
+            assert await client.handle("s").view(shown) == text
+            assert kept(rt) == [("view:shown", len(text) + 2)]
+        await run.signal(go_on, "small")
+        await until_waiting(run, "signal")
+        assert await run.view(shown) == "small"
+        assert kept(rt) == []
+
+
+async def test_the_timeline_shows_large_values_whole(lives: World) -> None:
+    async with lives.runtime(carrying) as rt:
+        run = await rt.spawn(carrying(LARGE), id="c")
+        await run.update(echo, LARGE)
+        with rt.read() as db:
+            rows = db.execute("SELECT length(value) FROM monolite_timeline WHERE id = 'c'")
+            assert {int(length) for (length,) in rows} == {len(LARGE) + 2}
+        await run.signal(go_on, "")
+        assert await run.result() == LARGE
 
 
 async def test_a_long_journal_is_replayed_by_the_page_and_named_in_the_log(

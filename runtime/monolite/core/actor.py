@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from typing import (
     Any,
     ClassVar,
@@ -135,7 +136,34 @@ class ActorType:
         self.version = newest if version is None else version
         self._struct: Any = None
         self._names: list[str] = []
+        self._types: dict[str, Any] = {}
         self._attributes: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Raise Misused if no actor of this class could exist; says which attribute is wrong."""
+        if not self.handlers:
+            return  # a base class, and nobody can send it anything
+        try:
+            self._fields()
+        except (NameError, TypeError) as error:
+            msg = f"the attributes of actor {self.name} cannot be read: {error}"
+            raise Misused(msg) from error
+        for name, handler in self.handlers.items():
+            if name == "id" or name in self._types:
+                msg = f"{self.name}.{name} is a handler ({handler.kind}); it cannot be state too"
+                raise Misused(msg)
+        for name, type_ in self._types.items():
+            try:
+                text = encode(getattr(self.cls, name), "its default")
+                codec(type_).decode(text, f"its default {text[:100]}")
+            except Exception as error:
+                msg = f"{self.name}.{name} cannot be stored state: {error}"
+                raise Misused(msg) from error
+        try:
+            self.dump(self.new("check"), "check")
+        except BaseException as error:
+            msg = f"no actor {self.name} can be made: {type(error).__name__}: {error}"
+            raise Misused(msg) from error
 
     def handler(self, method: str) -> Handler[..., Any]:
         """Return a handler by name; raise Misused if the class has none of it."""
@@ -155,21 +183,32 @@ class ActorType:
 
     def set_defaults(self, instance: Actor) -> None:
         """Give an actor the default state, which it shares with nobody."""
-        for name in self._fields():
-            setattr(instance, name, copy.deepcopy(getattr(self.cls, name)))
-
-    def load(self, key: str, state: str | None, version: int) -> Actor:
-        """Return an actor with stored state, migrated if an older version stored it."""
-        if state is None:
-            return self.new(key)
-        text = state if version == self.version else self._migrated(state, version)
         self._fields()
-        stored = codec(self._struct).decode(text, f"state of {self.name}/{key}")
-        instance = self.cls.__new__(self.cls)
-        instance.id = key
+        self._fill(instance, self._struct())
+
+    def _fill(self, instance: Actor, stored: Any) -> None:
         for name in self._names:
             setattr(instance, name, getattr(stored, name))
-        return instance
+
+    def load(self, key: str, state: str | None, version: int) -> Actor:
+        """Return an actor with stored state, migrated if an older version stored it.
+
+        Raises PayloadInvalid, or what the class's own code raised; never an exit.
+        """
+        where = f"state of {self.name}/{key}"
+        try:
+            if state is None:
+                return self.new(key)
+            text = state if version == self.version else self._migrated(state, version)
+            self._fields()
+            instance = self.cls.__new__(self.cls)
+            instance.id = key
+            self._fill(instance, codec(self._struct).decode(text, where))
+            return instance
+        except Exception:
+            raise
+        except BaseException as error:
+            raise PayloadInvalid(where, f"cannot be loaded: {error!r} was raised") from error
 
     def read(self, key: str, method: str, args: str, state: str | None, version: int) -> str:
         """Return what a query makes of stored state, as JSON; changes to it are dropped."""
@@ -185,20 +224,31 @@ class ActorType:
             raise failure.rebuild(failure.describe(error)) from None
         return encode(found, handler.result_name)
 
-    def dump(self, instance: Actor, known: str | None = None) -> str:
+    def dump(self, instance: Actor, key: str, known: str | None = None) -> str:
         """Return an actor's state as JSON; raise PayloadInvalid if it cannot be stored.
 
         `known` is what was returned or loaded before: then it need not be checked again.
         """
         names = self._fields()
-        where = f"state of {self.name}/{instance.id}"
-        if not vars(instance).keys() <= self._attributes:
-            found = ", ".join(sorted(vars(instance).keys() - self._attributes))
-            raise PayloadInvalid(where, f"has attributes that are not annotated: {found}")
+        where = f"state of {self.name}/{key}"
+        if type(instance) is not self.cls:
+            raise PayloadInvalid(where, "is another class's now; an actor keeps its class")
+        held = vars(instance)
+        if held.keys() != self._attributes:
+            self._refuse_attributes(held.keys(), where)
+        if held["id"] != key:
+            raise PayloadInvalid(where, f"says id={held['id']!r:.100}; an actor keeps its key")
         text = encode({name: getattr(instance, name) for name in names}, where)
         if text != known:
             codec(self._struct).decode(text, where)
         return text
+
+    def _refuse_attributes(self, held: AbstractSet[str], where: str) -> None:
+        unknown = ", ".join(sorted(held - self._attributes))
+        if unknown:
+            raise PayloadInvalid(where, f"has attributes that are not annotated: {unknown}")
+        gone = ", ".join(sorted(self._attributes - held))
+        raise PayloadInvalid(where, f"has lost {gone}; set an attribute, do not delete it")
 
     def _migrated(self, state: str, version: int) -> str:
         if version > self.version:
@@ -228,7 +278,8 @@ class ActorType:
             factory = _Copy(default)
             fields.append((name, type_, msgspec.field(default_factory=factory)))
         self._struct = msgspec.defstruct(f"{self.name}State", fields)
-        self._names = [name for name, _, _ in fields]
+        self._types = {name: type_ for name, type_, _ in fields}
+        self._names = list(self._types)
         self._attributes = frozenset(self._names) | {"id"}
         return self._names
 

@@ -227,7 +227,8 @@ def _made(failure: Failure, cause: BaseException | None) -> Any:
         return _of_class(cls, failure.args, failure)
     if failure.module == "builtins":
         found = getattr(builtins, failure.type, None)
-        if isinstance(found, type) and issubclass(found, Exception):
+        # No future takes a StopIteration.
+        if isinstance(found, type) and issubclass(found, Exception) and found is not StopIteration:
             return found(*failure.args)
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -143,12 +144,22 @@ class _HandlerDecorator:
     @overload
     def __call__(self, fn: Any, /) -> Any: ...
     def __call__(self, fn: Any, /) -> Any:
+        refuse_generator(fn)
         made: Handler[..., Any] = Handler(fn, self._kind, self._mailbox)
         return made
 
 
+def refuse_generator(fn: Any) -> None:
+    """Raise TypeError for a function that yields: nobody could take what it yields."""
+    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        msg = f"handler {fn.__qualname__} yields; return a list, or append to a Stream"
+        raise TypeError(msg)
+
+
 def decorate(kind: str, fn: Any, mailbox: str, bound: int | None, debounce: Any) -> Any:
     """Return the handler, or what makes one when the decorator was given options."""
+    if fn is not None:
+        refuse_generator(fn)
     made = _HandlerDecorator(kind, _mailbox(mailbox, bound, debounce))
     return made if fn is None else made(fn)
 

@@ -132,7 +132,7 @@ class Machine:
         try:
             args, kwargs = self._definition.signature.decode(self.run.args)
             coro = self._definition.fn(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - recorded as the run's own failure
+        except BaseException as error:  # noqa: BLE001 - recorded as the run's own failure
             self._fail(error)
             return
         self._main = self.loop.create_task(coro, name=self.run.name, context=Context())
@@ -454,7 +454,7 @@ class Machine:
             return
         try:
             value = self._decode(operation, entry)
-        except Exception as error:  # noqa: BLE001 - a changed return type is the code's to handle
+        except BaseException as error:  # noqa: BLE001 - a changed return type is the code's to handle
             operation.set_exception(error)
         else:
             operation.set_result(value)
@@ -502,7 +502,7 @@ class Machine:
             return
         try:
             value = encode(main.result(), f"result of workflow {self.run.name}")
-        except Exception as error:  # noqa: BLE001 - recorded as the run's own failure
+        except BaseException as error:  # noqa: BLE001 - recorded as the run's own failure
             self._fail(error)
         else:
             self.outcome = Outcome(e.COMPLETED, value=value)
@@ -513,7 +513,7 @@ class Machine:
             call.claim("continue with it again")
             call.definition.signature.check(call.args, call.kwargs)
             args = call.definition.signature.encode(call.args, call.kwargs)
-        except Exception as error:  # noqa: BLE001 - recorded as the run's own failure
+        except BaseException as error:  # noqa: BLE001 - recorded as the run's own failure
             self._fail(error)
             return
         if call.definition.name != self.run.name:

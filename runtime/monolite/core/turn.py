@@ -24,6 +24,9 @@ from monolite.core.machine import Machine
 from monolite.core.payload import encode
 from monolite.errors import Cancelled, Misused
 
+NEW_STATE = "{}"
+"""The state of an actor no turn of which has succeeded: every attribute has its default."""
+
 
 class TurnDone(msgspec.Struct, frozen=True):
     """Command: a turn has ended. `state` is None if it changed nothing or was rolled back."""
@@ -58,10 +61,14 @@ class ActorMachine(Machine):
         super().__init__(run, None)
         self._type = type_
         self._key = run.id.partition("/")[2]
-        self._instance: Actor = type_.load(self._key, state, version)
+        self._instance: Actor | None = None
+        self.state = state
         # A migrated state, like a new one, is written with the first turn.
         self._unwritten = state is not None and version != type_.version
-        self.state = type_.dump(self._instance) if self._unwritten else state
+        if state is not None:  # a new one is made in its first turn, whose failure that can be
+            self._instance = type_.load(self._key, state, version)
+        if self._unwritten and self._instance is not None:
+            self.state = type_.dump(self._instance, self._key)
         self.version = type_.version
         self.forgotten_n = 0
         self._turn: Entry | None = None
@@ -144,8 +151,10 @@ class ActorMachine(Machine):
         try:
             handler = self._type.handler(entry.key)
             args, kwargs = handler.signature.decode(entry.value or "[]")
+            if self._instance is None:  # it is new, or its last turn failed
+                self._instance = self._type.load(self._key, self.state, self._type.version)
             coro = self._call(handler.fn, args, kwargs)
-        except Exception as error:  # noqa: BLE001 - the sender's to handle
+        except BaseException as error:  # noqa: BLE001 - the sender's to handle
             self._end_turn(None, error)
             return
         self._main = self.loop.create_task(coro, name=entry.key, context=Context())
@@ -185,13 +194,13 @@ class ActorMachine(Machine):
         if error is None:
             try:
                 value = encode(result, f"result of {self._type.name}.{turn.key}")
-                state = self._type.dump(self._instance, self.state)
-            except Exception as unstorable:  # noqa: BLE001 - the sender's to handle
+                assert self._instance is not None
+                state = self._type.dump(self._instance, self._key, self.state)
+            except BaseException as unstorable:  # noqa: BLE001 - the sender's to handle
                 error = unstorable
         if error is not None:
-            value, tells = None, []
-            self._instance = self._type.load(self._key, self.state, self._type.version)
-            state = self._type.dump(self._instance, self.state)
+            value, tells, self._instance = None, [], None
+            state = NEW_STATE if self.state is None else self.state
         if state == self.state and not self._unwritten:
             state = None
         else:

@@ -29,6 +29,8 @@ class Audience:
         self._engine = engine
         self._waiters: dict[RunNo, list[Reply]] = {}
         self._askers: dict[tuple[RunNo, str], list[Reply]] = {}
+        self._callers: dict[Reply, tuple[str, str]] = {}
+        """(asking run, asked run) of the askers that are activities."""
         self._watchers: dict[tuple[RunNo, str], list[Sink]] = {}
 
     def released(self, batch: Batch) -> None:
@@ -37,6 +39,8 @@ class Audience:
             self._waiters.setdefault(no, []).append(reply)
         for no, message_id, reply in batch.askers:
             self._askers.setdefault((no, message_id), []).append(reply)
+            if reply in batch.callers:
+                self._callers[reply] = batch.callers[reply]
         self._tell_askers(batch)
         if batch.successors:
             for new_no, old_no in batch.successors:
@@ -69,6 +73,13 @@ class Audience:
         batch.askers = [seat for seat in batch.askers if seat[-1] is not gone]
         _leave(self._waiters, gone)
         _leave(self._askers, gone)
+        self._callers.pop(gone, None)
+        self._engine.batch.callers.pop(gone, None)
+
+    def asked_by(self, id: str) -> list[str]:
+        """Return the runs whose answers the activities of a run wait for."""
+        callers = [*self._callers.values(), *self._engine.batch.callers.values()]
+        return [asked for caller, asked in callers if caller == id]
 
     def on_watch(self, event: Watch) -> None:
         run = self._engine.newest(event.id)
@@ -116,6 +127,7 @@ class Audience:
             for key in [key for key in self._askers if key[0] == end.no]:
                 refusal = failure.encode(failure.describe(Rejected(f"the run has {end.status}")))
                 for reply in self._askers.pop(key):
+                    self._callers.pop(reply, None)
                     self._engine.batch.answers.append((reply, (None, refusal)))
         self._engine.batch.answers += [(reply, end) for reply in self._waiters.pop(end.no, ())]
         watched = [key for key in self._watchers if key[0] == end.no] if self._watchers else []
@@ -125,7 +137,9 @@ class Audience:
     def _tell_askers(self, batch: Batch) -> None:
         for no, message_id, value, error in batch.replied:
             replies = self._askers.pop((no, message_id), ())
-            batch.answers += [(reply, (value, error)) for reply in replies]
+            for reply in replies:
+                self._callers.pop(reply, None)
+                batch.answers.append((reply, (value, error)))
 
     def _begin_watch(self, run: Run, name: str, sink: Sink) -> None:
         """Push what is committed, this turn's value included; then each later one, or the end."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from monolite.core.entry import Entry, Run, RunNo
+from monolite.host.backlog import Backlog
 from monolite.host.events import Ask, Reply, Sink
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident
@@ -21,9 +23,12 @@ class Batch:
 
     # Not a dataclass: one is made for every turn, and default factories are slow.
     __slots__ = (
+        "admitted",
         "answers",
         "askers",
         "asks",
+        "backlogs",
+        "callers",
         "careful",
         "created",
         "early",
@@ -38,6 +43,7 @@ class Batch:
         "links",
         "message_ids",
         "parked",
+        "posted",
         "pushes",
         "redirected",
         "refusals",
@@ -66,6 +72,12 @@ class Batch:
         self.parked: list[RunNo] = []
         self.links: dict[RunNo, list[Link]] = {}
         self.taken: set[int] = set()
+        """Inbox rows that this turn has disposed of."""
+        self.admitted: set[int] = set()
+        """Inbox rows of other processes that this turn has held to their handler's mailbox."""
+        self.backlogs: dict[RunNo, Backlog] = {}
+        self.posted: dict[tuple[RunNo, bool], deque[Message]] = {}
+        """Messages of this turn to actors, by whether they are delayed; some are delivered."""
         self.last_seq = 0
         self.early: dict[RunNo, list[Message]] = {}
         """Messages to runs that have not begun: one that begins in this turn still gets them."""
@@ -78,6 +90,8 @@ class Batch:
         self.skips: dict[tuple[int, str], int] = {}
         self.streams: dict[tuple[RunNo, str, str], list[str]] = {}
         self.unnamed: list[tuple[Message, Reply]] = []
+        self.callers: dict[Reply, tuple[str, str]] = {}
+        """(asking run, asked run) of those who ask out of activities."""
         self.askers: list[tuple[RunNo, str, Reply]] = []
         self.left_over: dict[RunNo, list[tuple[RunNo, Entry]]] = {}
         """What a continued run that ended at once did not even get, by its number."""

@@ -93,11 +93,11 @@ class Births:
 
     def begin(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident:
         """Start a run's code for the first time, or bring an actor into being."""
-        machine = (
-            ActorMachine(run, definition, None, definition.version, 0)
-            if isinstance(definition, ActorType)
-            else Machine(run, definition)
-        )
+        if isinstance(definition, ActorType):
+            return self._start(run, ActorMachine(run, definition, None, definition.version, 0))
+        return self._start(run, Machine(run, definition))
+
+    def _start(self, run: Run, machine: Machine) -> Resident:
         resident = Resident(run, machine, HOT)
         self._engine.residency.add(resident)
         self._engine.entering(run.id)

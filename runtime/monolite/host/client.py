@@ -24,13 +24,14 @@ from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
-from monolite.errors import FileForeign
+from monolite.errors import FileForeign, Rejected
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
-from monolite.host.ending import answer_text, result_text, unknown
+from monolite.host.ending import answer_text, rejection, result_text, unknown
 from monolite.host.requests import Sent, actor_call, prepare_spawn
 from monolite.host.verbs import Verbs
 from monolite.store.protocol import Message, Reader, RunFilter, State
+from monolite.store.sqlite.connection import translated
 from monolite.store.sqlite.door import SqliteDoor
 from monolite.store.sqlite.reader import SqliteReader
 
@@ -197,8 +198,11 @@ class Client(Verbs):
             wake_at_us=now_us,
             updated_us=now_us,
         )
-        await self._commit(lambda door: door.post_to_actor(actor, message))
+        run, fresh = await self._commit(lambda door: door.post_to_actor(actor, message))
         if kind != e.UPDATE or delay_us:
+            refused = None if fresh else await self._refused(run, message_id)
+            if refused is not None:
+                raise Rejected(refused.reason)
             return None
         answer = await self._await_answer(address.id, message_id)
         return handler.signature.result.decode(answer, handler.result_name)
@@ -211,7 +215,13 @@ class Client(Verbs):
     ) -> Accepted:
         message = Message(RunNo(0), kind, channel, text, _now_us(), message_id)
         run, fresh = await self._commit(lambda door: door.post(id, message))
-        return receive(run, duplicate=not fresh)
+        refused = None if fresh else await self._refused(run, message_id)
+        return receive(run, duplicate=not fresh) if refused is None else refused
+
+    async def _refused(self, run: Run, message_id: str | None) -> Accepted | None:
+        """Return how the engine has turned a message away that was sent before, if it has."""
+        assert message_id is not None, "a message without an id is always new"
+        return rejection(await self._read(lambda reader: reader.answer(run, message_id)))
 
     async def _commit(self, act: Callable[[SqliteDoor], R]) -> R:
         def commit() -> R:
@@ -230,7 +240,8 @@ class Client(Verbs):
         def with_reader() -> R:
             reader = SqliteReader.open(self.path)
             try:
-                return read(reader)
+                with translated(self.path):
+                    return read(reader)
             finally:
                 reader.close()
 

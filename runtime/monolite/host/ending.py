@@ -20,6 +20,14 @@ def answer_text(answer: Accepted | tuple[str | None, str | None]) -> str:
     return value or "null"
 
 
+def rejection(answer: tuple[str | None, str | None] | None) -> Accepted | None:
+    """Return the verdict on a message that its receiver was found to have refused, if it has."""
+    refusal = None if answer is None or answer[1] is None else failure.decode(answer[1])
+    if refusal is None or refusal.type != Rejected.__name__:
+        return None
+    return Accepted(accepted=False, reason=str((refusal.fields or {}).get("reason", "")))
+
+
 def result_text(id: str, status: str, value: str | None, error: str | None) -> str:
     """Return the result as JSON text, or raise WorkflowFailed, Cancelled or Terminated."""
     if status == e.COMPLETED:

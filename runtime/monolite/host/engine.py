@@ -17,10 +17,11 @@ from typing import Any
 
 from monolite.core import entry as e
 from monolite.core import failure
+from monolite.core.actor import ActorType
 from monolite.core.command import Abandon, Append, Detach, Mark, Operation, Publish, Reply, Tell
 from monolite.core.entry import Entry, Outcome, Run, RunNo
 from monolite.core.turn import ActorMachine, TurnDone
-from monolite.errors import UnknownWorkflow
+from monolite.errors import Misused, UnknownWorkflow
 from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
@@ -43,6 +44,7 @@ from monolite.host.flights import Flights
 from monolite.host.inbox import Inbox
 from monolite.host.landings import Landings
 from monolite.host.launches import Launches
+from monolite.host.mailboxes import Mailboxes
 from monolite.host.operations import Operations
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
@@ -85,6 +87,7 @@ class Engine:
         self.operations = Operations(self)
         self.launches = Launches(self)
         self.inbox = Inbox(self)
+        self.mailboxes = Mailboxes(self)
         self.audience = Audience(self)
         self.streams = Streams(self)
         self.landings = Landings(self)
@@ -310,6 +313,9 @@ class Engine:
     def _on_post(self, event: Post) -> None:
         asks = event.kind == e.UPDATE and not event.delay_us
         try:
+            if asks and event.caller is not None:
+                self.operations.refuse_cycle(event.caller, event.id)
+                self.batch.callers[event.reply] = (event.caller, event.id)
             answer = self.inbox.accept(
                 event.id,
                 event.kind,
@@ -320,7 +326,7 @@ class Engine:
                 delay_us=event.delay_us,
                 asker=event.reply if asks else None,
             )
-        except UnknownWorkflow as error:
+        except (UnknownWorkflow, Misused) as error:
             self.batch.refusals.append((event.reply, error))
         else:
             if asks and answer.accepted:
@@ -337,7 +343,16 @@ class Engine:
     def query(self, actor: str, key: str, method: str, args: str) -> str:
         """Return what a query makes of an actor's committed state, as JSON."""
         type_ = self.registry.find_actor(actor)
-        run = self.newest(f"{actor}/{key}")
+        try:
+            return self._query(type_, key, method, args)
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                raise
+            # An exit is the query's failure, not the engine's; the other fits no future.
+            raise failure.rebuild(failure.describe(error)) from error
+
+    def _query(self, type_: ActorType, key: str, method: str, args: str) -> str:
+        run = self.newest(f"{type_.name}/{key}")
         live = None if run is None else self.residency.live.get(run.no)
         if live is not None and isinstance(live.machine, ActorMachine):
             return type_.read(key, method, args, live.machine.state, live.machine.version)

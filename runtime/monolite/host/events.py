@@ -53,6 +53,8 @@ class Post(msgspec.Struct):
     actor: str | None = None
     """The class of the actor, if it is one: then it need not exist yet."""
     delay_us: int = 0
+    caller: str | None = None
+    """The run whose activity waits for the answer, if it comes out of one."""
 
 
 class Done(msgspec.Struct):

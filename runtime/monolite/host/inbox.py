@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,10 @@ from monolite.core.command import Tell
 from monolite.core.entry import Accepted, Entry, Run, RunNo
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import Rejected
-from monolite.host.ending import ended_by, unknown
+from monolite.host.backlog import Backlog
+from monolite.host.ending import ended_by, rejection, unknown
 from monolite.host.events import Reply
+from monolite.host.mailboxes import SUPERSEDED_N
 from monolite.host.residency import WAKES_MAX
 from monolite.host.resident import HOT, Resident
 from monolite.store.protocol import End, Message
@@ -30,7 +33,8 @@ MESSAGES_MAX = 1_000
 KEPT_ENTRIES = 256
 """Journal entries of an actor's past turns that are kept to look at."""
 
-SUPERSEDED_N = -1
+ORDERS = ""
+"""The channel of what is not for a run's code: cancel, terminate, pause, resume."""
 
 ASK_PREFIX = "monolite:ask:"
 """Begins the id of a message by which one run asks another, and names who asks."""
@@ -75,7 +79,49 @@ class Inbox:
         engine = self._engine
         messages = engine.store.messages_due(engine.now_us, MESSAGES_MAX)
         self._take(messages)
+        for message in messages:
+            if message.seq not in engine.batch.taken:
+                self._keep(message)
         engine.must_retime = True
+
+    def _keep(self, message: Message) -> None:
+        """Leave a message waiting: for its turn alone, if it has waited for its time."""
+        batch = self._engine.batch
+        assert message.seq is not None
+        admitted = message.seq in batch.admitted
+        if message.due_us is not None:
+            message.due_us = None
+            self._backlog(message.run_no).ripen(message)
+        elif not (message.outside and admitted):
+            return
+        if admitted:
+            message.outside = None
+        batch.writes.held.append((None, message.outside, message.seq))
+
+    def _backlog(self, no: RunNo) -> Backlog:
+        engine = self._engine
+        found = engine.batch.backlogs.get(no)
+        if found is None:
+            found = Backlog(engine.store, no, engine.batch.taken)
+            engine.batch.backlogs[no] = found
+        return found
+
+    def deliver_backlog(self, resident: Resident, *, begins: bool = False) -> None:
+        """Give a run that comes into memory what waits for it, as far as it can take it.
+
+        One that `begins` looks at all of it: until now nobody has judged what others put in.
+        """
+        last_seq = 0
+        while begins or not resident.backlog:
+            message = self._backlog(resident.run.no).next(last_seq)
+            if message is None:
+                return
+            last_seq = message.seq or 0
+            self.deliver_waiting(resident, message)
+        # The rest waits for the end of a turn; only what is no message to the code overtakes it.
+        for message in self._engine.store.waiting_on_channel(resident.run.no, ORDERS):
+            if (message.seq or 0) > last_seq:
+                self.deliver_waiting(resident, message)
 
     def _take(self, messages: list[Message]) -> None:
         for message in messages:
@@ -95,8 +141,11 @@ class Inbox:
             return
         if run.status == e.QUEUED:
             self._end_unstarted(run, message.kind, message.value)
-        elif engine.resident(message.run_no) is None and message.kind == e.TERMINATE:
-            # (Becoming resident delivers everything that waits.)
+            return
+        resident = engine.resident(message.run_no)
+        if resident is not None:  # (then it may have been delivered already)
+            self.deliver_waiting(resident, message)
+        elif message.kind == e.TERMINATE:
             self._end_unstarted(run, message.kind, message.value)
 
     def deliver_waiting(
@@ -107,8 +156,11 @@ class Inbox:
         assert message.seq is not None
         if message.seq in engine.batch.taken or resident.run.ended:
             return
+        if message.outside and not engine.mailboxes.let_in(resident, message):
+            return
         if self._must_wait(resident, message, next_up=next_up):
             resident.backlog = True
+            self._keep(message)
             return
         engine.batch.taken.add(message.seq)
         n, at_us = self._place(resident, message), engine.now_us
@@ -144,13 +196,13 @@ class Inbox:
                 run = self._new_actor(id, actor, type_, run)
         if run is None:
             raise unknown(id)
-        duplicate = message_id is not None and (
-            (run.id, message_id) in engine.batch.message_ids
-            or engine.store.answer(run, message_id) is not None
-        )
-        verdict = receive(run, duplicate=duplicate)
+        known = None if message_id is None else engine.store.answer(run, message_id)
+        duplicate = known is not None or (run.id, message_id) in engine.batch.message_ids
+        verdict = rejection(known)
+        if verdict is None:
+            verdict = receive(run, duplicate=duplicate)
         if verdict.accepted and not duplicate:
-            verdict, delay_us = self._admit(run, kind, channel, delay_us)
+            verdict, delay_us = engine.mailboxes.admit(run, kind, channel, delay_us)
         if verdict.accepted and not duplicate:
             message = self.post(run, kind, channel, value, message_id, delay_us=delay_us)
             if asker is not None and message_id is None:
@@ -169,54 +221,6 @@ class Inbox:
             engine.must_look_outside = True
         return run
 
-    def _admit(self, run: Run, kind: str, channel: str, delay_us: int) -> tuple[Accepted, int]:
-        """Apply the mailbox policy of an actor's handler; return the verdict and the delay."""
-        engine = self._engine
-        type_ = engine.registry.get_actor(run.name)
-        handler = None if type_ is None else type_.handlers.get(channel)
-        if handler is None or kind not in (e.SIGNAL, e.UPDATE):
-            return Accepted(accepted=True), delay_us
-        if not delay_us and run.status != e.QUEUED and engine.resident(run.no) is None:
-            reason = f"{run.id} cannot run: {engine.residency.why_parked(run.no)}"
-            return Accepted(accepted=False, reason=reason), 0
-        mailbox = handler.mailbox
-        delay_us = max(delay_us, mailbox.debounce_us)
-        if mailbox.policy == "queue" and mailbox.bound is None and not mailbox.debounce_us:
-            return Accepted(accepted=True), delay_us
-        waiting = self._waiting(run, channel)
-        resident = engine.resident(run.no)
-        busy = resident is not None and self._is_busy(resident)
-        if mailbox.policy == "drop" and (busy or waiting):
-            return Accepted(accepted=False, reason=f"{channel} drops messages while busy"), 0
-        if mailbox.bound is not None and len(waiting) >= mailbox.bound:
-            reason = f"the mailbox of {channel} is full ({mailbox.bound} wait); try again later"
-            return Accepted(accepted=False, reason=reason), 0
-        if mailbox.policy == "latest" or mailbox.debounce_us:
-            for message in waiting:
-                self._supersede(run, message)
-        return Accepted(accepted=True), delay_us
-
-    def _waiting(self, run: Run, channel: str) -> list[Message]:
-        """Return the messages of one handler that wait, in the file and in this turn."""
-        engine = self._engine
-        stored = engine.store.undelivered(run.no, e.FOREVER_US)
-        posted = [m for m in engine.batch.writes.messages if m.run_no == run.no and m.n is None]
-        fresh = [m for m in stored if m.seq not in engine.batch.taken]
-        return [m for m in fresh + posted if m.channel == channel]
-
-    def _supersede(self, run: Run, message: Message) -> None:
-        batch = self._engine.batch
-        if message.seq is None:
-            message.n = SUPERSEDED_N
-        else:
-            batch.taken.add(message.seq)
-            batch.writes.taken.append((SUPERSEDED_N, self._engine.now_us, message.seq))
-        newer = failure.encode(failure.describe(Rejected("a newer message took its place")))
-        if message.message_id is not None:
-            self.reply(run, message.message_id, None, newer)
-        elif message.seq is None:
-            message.refusal = newer
-
     def post(
         self,
         run: Run,
@@ -233,6 +237,9 @@ class Inbox:
             engine.batch.message_ids.add((run.id, message_id))
         message = Message(run.no, kind, channel, value, engine.now_us, message_id)
         engine.batch.writes.messages.append(message)
+        if run.name in engine.registry.actors:
+            posted = engine.batch.posted.setdefault((run.no, bool(delay_us)), deque())
+            posted.append(message)
         if delay_us:
             message.due_us = engine.now_us + delay_us
             engine.must_retime = True
@@ -305,15 +312,12 @@ class Inbox:
             return SUPERSEDED_N
         return resident.machine.next_n
 
-    def _is_busy(self, resident: Resident) -> bool:
-        return isinstance(resident.machine, ActorMachine) and resident.machine.busy
-
     def _must_wait(self, resident: Resident, message: Message, *, next_up: bool = False) -> bool:
         """Return whether an actor is in mid-turn, or others came before this message."""
         if message.kind not in (e.SIGNAL, e.UPDATE):
             return False
         behind = resident.backlog and not next_up
-        return behind or resident.paused or self._is_busy(resident)
+        return behind or resident.paused or resident.busy
 
     def _pause(self, resident: Resident, *, paused: bool) -> None:
         engine = self._engine
@@ -384,7 +388,7 @@ class Inbox:
             # Written by this very batch: its row is born with the answer.
             message.answer, message.refusal = done.value, done.error
             if turn.kind == e.UPDATE and turn.args is not None:
-                self._tell_asker(run, turn.args, done.value, done.error)
+                self.tell_asker(run, turn.args, done.value, done.error)
         elif turn.kind == e.UPDATE and turn.args is not None:
             self.reply(run, turn.args, done.value, done.error)
         elif done.error is not None:
@@ -393,18 +397,21 @@ class Inbox:
     def _next_message(self, resident: Resident) -> None:
         """Give an actor that is idle again the message that has waited longest."""
         engine = self._engine
-        if resident.run.ended or resident.paused or self._is_busy(resident):
+        if resident.run.ended or resident.paused or resident.busy:
             return
-        for message in engine.store.undelivered(resident.run.no, engine.now_us):
-            if message.seq not in engine.batch.taken:
-                self.deliver_waiting(resident, message, next_up=True)
-                engine.work.append(partial(self._next_message, resident))
-                return
-        for message in engine.batch.writes.messages:
-            if message.run_no == resident.run.no and message.n is None and message.due_us is None:
-                self.deliver_posted(resident.run, message, next_up=True)
-                engine.work.append(partial(self._next_message, resident))
-                return
+        no = resident.run.no
+        stored = self._backlog(no).next()
+        if stored is not None:
+            self.deliver_waiting(resident, stored, next_up=True)
+            engine.work.append(partial(self._next_message, resident))
+            return
+        posted = engine.batch.posted.get((no, False))
+        while posted and posted[0].n is not None:
+            posted.popleft()
+        if posted:
+            self.deliver_posted(resident.run, posted[0], next_up=True)
+            engine.work.append(partial(self._next_message, resident))
+            return
         resident.backlog = False
 
     # Answers.
@@ -412,9 +419,10 @@ class Inbox:
     def reply(self, run: Run, message_id: str, value: str | None, error: str | None) -> None:
         """Write an update's answer, and let its asker have it."""
         self._engine.batch.writes.replies.append((value, error, run.no, message_id))
-        self._tell_asker(run, message_id, value, error)
+        self.tell_asker(run, message_id, value, error)
 
-    def _tell_asker(self, run: Run, message_id: str, value: str | None, error: str | None) -> None:
+    def tell_asker(self, run: Run, message_id: str, value: str | None, error: str | None) -> None:
+        """Let whoever asked have an update's answer, once it is committed."""
         engine = self._engine
         engine.batch.replied.append((run.no, message_id, value, error))
         asker = read_ask_id(message_id)
@@ -437,7 +445,7 @@ class Inbox:
 
     def _refuse_waiting(self, run: Run) -> None:
         engine = self._engine
-        stored = engine.store.undelivered(run.no, e.FOREVER_US)
+        stored = engine.store.undelivered(run.no)
         posted = [m for m in engine.batch.writes.messages if m.run_no == run.no and m.n is None]
         for message in stored + posted:
             waits = message.seq is None or message.seq not in engine.batch.taken

@@ -224,7 +224,7 @@ class Operations:
         id, kind, channel, value, actor = question(operation.payload)
         message_id = ask_id(asker.run.no, operation.key)
         try:
-            self._refuse_cycle(asker, id)
+            self.refuse_cycle(asker.run.id, id)
             accepted = engine.inbox.accept(id, kind, channel, value, message_id, actor=actor)
             if not accepted.accepted:
                 raise Rejected(accepted.reason)
@@ -267,13 +267,13 @@ class Operations:
         else:
             engine.answer(resident, operation, value, None)
 
-    def _refuse_cycle(self, asker: Resident, id: str) -> None:
+    def refuse_cycle(self, asker: str, id: str) -> None:
         """Raise Misused if the actor that is asked waits, through others, for the one that asks."""
-        paths = [[asker.run.id, id]]
+        paths = [[asker, id]]
         seen = {id}
         while paths:
             path = paths.pop()
-            if path[-1] == asker.run.id:
+            if path[-1] == asker:
                 msg = (
                     f"{' asks '.join(path)}: each would wait for the other for ever; "
                     "send() the message instead, or pass on what the other needs"
@@ -290,7 +290,10 @@ class Operations:
         if waiting is None:
             return []
         operations = waiting.machine.operations.values()
-        return [o.target for o in operations if o.kind in _WAITS and o.target and o.is_awaited]
+        found = [o.target for o in operations if o.kind in _WAITS and o.target and o.is_awaited]
+        if any(o.kind == e.ACTIVITY and o.is_awaited for o in operations):
+            found += self._engine.audience.asked_by(id)
+        return found
 
     def _query(self, asker: Resident, operation: Operation) -> None:
         """Answer a run's query from an actor's committed state."""

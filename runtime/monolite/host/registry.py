@@ -16,7 +16,8 @@ class Registry:
 
     def __init__(self, actors: Iterable[Any] = ()) -> None:
         self._workflows: dict[str, dict[int, Workflow[Any, Any]]] = {}
-        self._actors: dict[str, ActorType] = {}
+        self.actors: dict[str, ActorType] = {}
+        """Actor classes by name."""
         for actor in actors:
             self.add(actor)
 
@@ -40,18 +41,19 @@ class Registry:
             raise Misused(msg)
 
     def _add_actor(self, type_: ActorType) -> None:
-        known = self._actors.setdefault(type_.name, type_)
+        type_.check()
+        known = self.actors.setdefault(type_.name, type_)
         if known is not type_ or type_.name in self._workflows:
             msg = f"two actors or workflows are named {type_.name!r}; rename one of them"
             raise Misused(msg)
 
     def get_actor(self, name: str) -> ActorType | None:
         """Return the actor class called `name`, or None."""
-        return self._actors.get(name)
+        return self.actors.get(name)
 
     def find_actor(self, name: str) -> ActorType:
         """Return the actor class called `name`; raise UnknownWorkflow if its code is not here."""
-        found = self._actors.get(name)
+        found = self.actors.get(name)
         if found is None:
             msg = f"no code for actor {name!r} here; pass the class in Runtime(actors=[...])"
             raise UnknownWorkflow(msg)

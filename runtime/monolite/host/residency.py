@@ -119,7 +119,7 @@ class Residency:
         run.version = definition.version
         self._engine.note(run, HOT, started_us=now_us, version=run.version)
         resident = self._engine.births.begin(run, definition)
-        self._deliver_waiting(resident)
+        self._engine.inbox.deliver_backlog(resident, begins=True)
         for message in self._engine.batch.early.get(run.no, ()):
             self._engine.inbox.deliver_posted(run, message)
         return resident
@@ -161,7 +161,7 @@ class Residency:
         for done in ended:
             engine.inbox.turn_done(resident, done)
         engine.absorb(resident)
-        self._deliver_waiting(resident)
+        engine.inbox.deliver_backlog(resident)
         return resident
 
     def _feed_journal(self, machine: Machine) -> None:
@@ -180,11 +180,6 @@ class Residency:
         if stored is None:
             return ActorMachine(run, definition, None, definition.version, 0)
         return ActorMachine(run, definition, stored.state, stored.version, stored.retired_n)
-
-    def _deliver_waiting(self, resident: Resident) -> None:
-        now_us = self._engine.now_us
-        for message in self._engine.store.undelivered(resident.run.no, now_us):
-            self._engine.inbox.deliver_waiting(resident, message)
 
     def touch(self, resident: Resident) -> None:
         """Note that a run moved: it is hot again, and the last that would leave memory."""

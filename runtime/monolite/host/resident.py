@@ -9,6 +9,7 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core.entry import Run
 from monolite.core.machine import Machine
+from monolite.core.turn import ActorMachine
 from monolite.host.flights import Flight
 from monolite.store.protocol import Message
 
@@ -62,6 +63,11 @@ class Resident:
         """Whether messages may wait for an actor's turn to end."""
         self.message: Message | None = None
         """The message of the actor's turn, if this batch wrote it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is an actor in the middle of a turn."""
+        return isinstance(self.machine, ActorMachine) and self.machine.busy
 
     def next_due_us(self) -> int | None:
         """Return when the clock next concerns this run."""

@@ -19,6 +19,7 @@ from monolite.core import entry as e
 from monolite.core import guard
 from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_id
+from monolite.core.attempt import current_attempt
 from monolite.core.call import Call
 from monolite.core.definition import Workflow
 from monolite.core.duration import Duration, seconds
@@ -390,7 +391,9 @@ class Runtime(Verbs):
                 )
             )
             return handler.signature.result.decode(value, handler.result_name)
-        return await self._post_to_actor(handler, address, text, 0, None)
+        flight = current_attempt.get()
+        caller = None if flight is None or flight.runtime is not self else flight.workflow_id
+        return await self._post_to_actor(handler, address, text, 0, None, caller=caller)
 
     def send_actor(self, call: Call[Any], delay_us: int, message_id: str | None) -> Any:
         """Post a message to an actor; awaiting what this returns waits for its answer."""
@@ -406,12 +409,15 @@ class Runtime(Verbs):
         text: str,
         delay_us: int,
         message_id: str | None,
+        *,
+        caller: str | None = None,
     ) -> Posted:
         kind = handler.kind
         reply = self._awaited_reply()
         # Not made by a closure, as others are: its cells cost more than the event.
         actor, id = address.actor, address.id
-        self._post(Post(id, kind, handler.method, text, message_id, reply, actor, delay_us))
+        post = Post(id, kind, handler.method, text, message_id, reply, actor, delay_us, caller)
+        self._post(post)
         return Posted(reply, handler, e.SIGNAL if delay_us else kind)
 
     @contextlib.contextmanager

@@ -79,7 +79,7 @@ class Succession:
         """Address what waits for the old run to the new one; return it in order."""
         engine = self._engine
         batch = engine.batch
-        stored = engine.store.undelivered(old.no, e.FOREVER_US)
+        stored = engine.store.undelivered(old.no)
         known = {m.seq for m in batch.redirected}
         waiting = [m for m in batch.redirected if m.run_no == old.no]
         fresh = [m for m in stored if m.seq not in known]

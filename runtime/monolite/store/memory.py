@@ -117,6 +117,7 @@ class MemoryStore:
             for n, at_us, seq in writes.taken:
                 if self._messages[seq].n is None:
                     self._messages[seq].n, self._messages[seq].at_us = n, at_us
+            self._hold_or_turn_away(writes)
             self._answer_and_move(writes)
             for no, name, first, count, source, items in writes.streams:
                 self._streams.setdefault((no, name), []).append((first, count, source, items))
@@ -174,6 +175,18 @@ class MemoryStore:
             self._once.add((message.run_no, message.message_id))
             answer = (message.answer, message.refusal)
             self._answers[message.run_no, message.message_id] = answer
+
+    def _hold_or_turn_away(self, writes: Writes) -> None:
+        for due_us, outside, seq in writes.held:
+            message = self._messages[seq]
+            if message.n is None:
+                message.due_us, message.outside = due_us, outside
+        for at_us, refusal, seq in writes.turned_away:
+            message = self._messages[seq]
+            if message.n is None:
+                message.n, message.at_us, message.refusal = -1, at_us, refusal
+                if message.message_id is not None:
+                    self._answers[message.run_no, message.message_id] = (None, refusal)
 
     def _answer_and_move(self, writes: Writes) -> None:
         for new_no, n, at_us, old_no, old_n in writes.moved:
@@ -287,10 +300,20 @@ class MemoryStore:
         with self._lock:
             return [a for _, a in sorted(self._attempts.get(no, {}).items())]
 
-    def undelivered(self, no: RunNo, until_us: int = e.FOREVER_US) -> list[Message]:
+    def undelivered(self, no: RunNo) -> list[Message]:
         with self._lock:
-            waiting = [m for m in self._of(no) if m.n is None and (m.due_us or 0) <= until_us]
+            waiting = [m for m in self._of(no) if m.n is None]
             return [msgspec.structs.replace(m) for m in waiting]
+
+    def waiting(self, no: RunNo, after_seq: int, limit: int) -> list[Message]:
+        with self._lock:
+            found = [m for m in self._of(no) if m.n is None and m.due_us is None]
+            return [msgspec.structs.replace(m) for m in found if (m.seq or 0) > after_seq][:limit]
+
+    def waiting_on_channel(self, no: RunNo, channel: str) -> list[Message]:
+        with self._lock:
+            found = [m for m in self._of(no) if m.n is None and m.channel == channel]
+            return [msgspec.structs.replace(m) for m in found]
 
     def stream(self, no: RunNo, name: str, after: int, limit: int) -> list[tuple[int, str]]:
         with self._lock:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from monolite.core.entry import FOREVER_US, Attempt, Entry, Run, RunNo
+from monolite.core.entry import Attempt, Entry, Run, RunNo
 
 R = TypeVar("R")
 
@@ -31,6 +31,8 @@ class Message(msgspec.Struct, gc=False):
     n: int | None = None
     seq: int | None = None
     due_us: int | None = None
+    outside: int | None = None
+    """1 if another process put it in, and it was not yet held to its handler's mailbox."""
     answer: str | None = None
     refusal: str | None = None
 
@@ -87,6 +89,7 @@ class Writes:
         "continued",
         "ends",
         "forgotten",
+        "held",
         "journal",
         "links",
         "messages",
@@ -100,6 +103,7 @@ class Writes:
         "states",
         "streams",
         "taken",
+        "turned_away",
         "unlinked",
         "versions",
         "views",
@@ -111,6 +115,10 @@ class Writes:
         self.messages: list[Message] = []
         self.taken: list[tuple[int, int, int]] = []
         """(n, at_us, seq) of waiting inbox rows that were delivered as entry n."""
+        self.held: list[tuple[int | None, int | None, int]] = []
+        """(due_us, outside, seq) of waiting inbox rows that go on waiting, otherwise."""
+        self.turned_away: list[tuple[int, str, int]] = []
+        """(at_us, refusal, seq) of waiting inbox rows that will not be delivered."""
         self.replies: list[tuple[str | None, str | None, RunNo, str]] = []
         """(answer, refusal, run_no, message_id) of updates."""
         self.moved: list[tuple[RunNo, int, int, RunNo, int]] = []
@@ -145,6 +153,8 @@ class Writes:
             or self.runs
             or self.messages
             or self.taken
+            or self.held
+            or self.turned_away
             or self.replies
             or self.states
             or self.versions
@@ -212,8 +222,16 @@ class Reader(Protocol):
         """Return the attempts recorded for a run, by key and number."""
         ...
 
-    def undelivered(self, no: RunNo, until_us: int = FOREVER_US) -> list[Message]:
-        """Return a run's messages, due by `until_us`, that its code was not given yet, in order."""
+    def undelivered(self, no: RunNo) -> list[Message]:
+        """Return a run's messages that its code was not given yet, delayed ones too, in order."""
+        ...
+
+    def waiting(self, no: RunNo, after_seq: int, limit: int) -> list[Message]:
+        """Return a run's messages that wait for nothing but their turn, in order."""
+        ...
+
+    def waiting_on_channel(self, no: RunNo, channel: str) -> list[Message]:
+        """Return a run's waiting messages of one name, delayed ones too, in order."""
         ...
 
     def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:

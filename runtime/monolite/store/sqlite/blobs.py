@@ -1,4 +1,8 @@
-"""Blobs: large values, kept once by their content, so that the rows that are hot stay small."""
+"""Blobs: large values, kept aside so that the rows that are hot stay small.
+
+Those of journal, inbox and runs never change, and are kept once by their content. A state or a
+view is replaced often: it has a place of its own, which holds the newest.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,18 @@ BLOB_CHARS_MIN = 64 * 1024
 
 REFERENCE = "blob:"
 """Begins a reference; no JSON text does."""
+
+
+LARGE = "large:"
+"""Stands in the row of a state or view whose value is kept aside, by its place."""
+
+
+def aside(con: apsw.Connection, run_no: int, slot: str, text: str) -> str:
+    """Return what a row should hold of a value that is replaced often, keeping only the newest."""
+    if len(text) <= BLOB_CHARS_MIN:
+        return text
+    con.execute(statements()["put_large"], (run_no, slot, text))
+    return LARGE
 
 
 def light(con: apsw.Connection, text: str | None) -> str | None:

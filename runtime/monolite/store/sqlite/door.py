@@ -105,7 +105,8 @@ class SqliteDoor(SqliteReader):
         return not known
 
     def _insert(self, message: Message) -> None:
-        message = msgspec.structs.replace(message, value=light(self._con, message.value))
+        value = light(self._con, message.value)
+        message = msgspec.structs.replace(message, value=value, outside=1)
         self._con.execute(self._sql["insert_message"], message_row(message))
 
     def _transaction(self) -> _Transaction:
@@ -122,6 +123,8 @@ class SqliteDoor(SqliteReader):
                 "was stored: send the request again, with the same id"
             )
             raise CommitUnknown(msg) from error
+        except apsw.Error as error:
+            raise connection.translate(error, self._path) from error
 
     def _wait(self, _tries: int) -> bool:
         time.sleep(random.uniform(0.0002, 0.002))
@@ -152,6 +155,8 @@ class _Transaction:
         if isinstance(error, apsw.FullError):
             msg = f"the disk of {self._path} is full; free space, then send the request again"
             raise StorageFull(msg) from error
+        if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+            raise connection.translate(error, self._path) from error
         if isinstance(error, apsw.Error) and not isinstance(error, apsw.ConstraintError):
             msg = (
                 f"committing to {self._path} failed ({error}); whether it took effect is not "

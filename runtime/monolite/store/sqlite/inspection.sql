@@ -10,7 +10,11 @@ SELECT no FROM monolite_runs WHERE ended_us IS NULL ORDER BY no LIMIT 1
 SELECT no FROM monolite_runs WHERE parent_no = ? ORDER BY no LIMIT ?
 
 -- views: everything that a run has published
-SELECT name, value FROM monolite_views WHERE run_no = ? ORDER BY name
+SELECT name, CASE value WHEN 'large:' THEN
+    (SELECT big.value FROM monolite_large AS big
+     WHERE big.run_no = own.run_no AND slot = 'view:' || own.name)
+    ELSE value END
+FROM monolite_views AS own WHERE run_no = ? ORDER BY name
 
 -- undelivered_count: how many messages wait in inboxes
 SELECT count(*) FROM monolite_inbox WHERE n IS NULL

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from monolite.core.entry import FOREVER_US, Attempt, Entry, Run, RunNo
+from monolite.core.entry import Attempt, Entry, Run, RunNo
 from monolite.store.protocol import Message, RunFilter, State
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.blobs import REFERENCE, whole
@@ -90,8 +90,16 @@ class SqliteReader:
     def attempts(self, no: RunNo) -> list[Attempt]:
         return [Attempt(*row) for row in self._con.execute(self._sql["attempts"], (no,))]
 
-    def undelivered(self, no: RunNo, until_us: int = FOREVER_US) -> list[Message]:
-        rows = self._con.execute(self._sql["undelivered"], (no, until_us))
+    def undelivered(self, no: RunNo) -> list[Message]:
+        found = [self._message(row) for row in self._con.execute(self._sql["undelivered"], (no,))]
+        return sorted(found, key=lambda message: message.seq or 0)
+
+    def waiting(self, no: RunNo, after_seq: int, limit: int) -> list[Message]:
+        rows = self._con.execute(self._sql["waiting"], (no, after_seq, limit))
+        return [self._message(row) for row in rows]
+
+    def waiting_on_channel(self, no: RunNo, channel: str) -> list[Message]:
+        rows = self._con.execute(self._sql["waiting_on_channel"], (no, channel))
         return [self._message(row) for row in rows]
 
     def stream(self, no: RunNo, name: str, after: int, limit: int) -> list[tuple[int, str]]:

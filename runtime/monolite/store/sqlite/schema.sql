@@ -70,7 +70,10 @@ CREATE TABLE monolite_journal (
 ) STRICT, WITHOUT ROWID;
 
 -- Messages to runs. n is NULL until delivered; seq is the order of the file. An update is
--- answered in its own row. One with a due_us is delivered no sooner. n = -1: superseded.
+-- answered in its own row. One with a due_us is delivered no sooner; when its time has come and
+-- it must wait all the same, that is cleared. n = -1: superseded or turned away, as `refusal`
+-- says. `outside` is 1 until the engine has held a message of another process to the mailbox
+-- of its handler.
 CREATE TABLE monolite_inbox (
     seq         INTEGER PRIMARY KEY,
     run_no      INTEGER NOT NULL,
@@ -83,13 +86,15 @@ CREATE TABLE monolite_inbox (
     value       TEXT    NOT NULL,
     answer      TEXT,
     refusal     TEXT,
-    due_us      INTEGER
+    due_us      INTEGER,
+    outside     INTEGER
 ) STRICT;
 
-CREATE INDEX monolite_inbox_run ON monolite_inbox (run_no, n);
+CREATE INDEX monolite_inbox_run ON monolite_inbox (run_no, n, due_us);
 CREATE UNIQUE INDEX monolite_inbox_once ON monolite_inbox (run_no, message_id)
     WHERE message_id IS NOT NULL;
 CREATE INDEX monolite_inbox_waiting ON monolite_inbox (seq) WHERE n IS NULL AND due_us IS NULL;
+CREATE INDEX monolite_inbox_channel ON monolite_inbox (run_no, channel) WHERE n IS NULL;
 CREATE INDEX monolite_inbox_due ON monolite_inbox (due_us) WHERE n IS NULL AND due_us IS NOT NULL;
 
 -- The stored state of actors. Journal entries below retired_n belong to turns that have ended.
@@ -104,6 +109,15 @@ CREATE TABLE monolite_states (
 CREATE TABLE monolite_blobs (
     hash   TEXT PRIMARY KEY,
     value  TEXT NOT NULL
+) STRICT;
+
+-- The same for what is replaced again and again: an actor's state (slot 'state') and views (slot
+-- 'view:' and the name). Their rows say 'large:' instead. Only the newest value is kept.
+CREATE TABLE monolite_large (
+    run_no  INTEGER NOT NULL,
+    slot    TEXT    NOT NULL,
+    value   TEXT    NOT NULL,
+    PRIMARY KEY (run_no, slot)
 ) STRICT;
 
 -- Attempts worth a row: failed, interrupted, long, or to run at most once.
@@ -126,6 +140,14 @@ CREATE TABLE monolite_views (
     value   TEXT    NOT NULL,
     PRIMARY KEY (run_no, name)
 ) STRICT, WITHOUT ROWID;
+
+-- What has become small again leaves nothing behind.
+CREATE TRIGGER monolite_states_small AFTER UPDATE OF state ON monolite_states
+WHEN old.state = 'large:' AND new.state <> 'large:'
+BEGIN DELETE FROM monolite_large WHERE run_no = new.run_no AND slot = 'state'; END;
+CREATE TRIGGER monolite_views_small AFTER UPDATE OF value ON monolite_views
+WHEN old.value = 'large:' AND new.value <> 'large:'
+BEGIN DELETE FROM monolite_large WHERE run_no = new.run_no AND slot = 'view:' || new.name; END;
 
 -- Streams: `items` is a JSON array, the first of them at position `first` (from 1). `source` is
 -- the operation whose activity appended them, '' for the run's own code.
@@ -152,10 +174,14 @@ CREATE TABLE monolite_links (
 CREATE VIEW monolite_timeline AS
 SELECT r.id, r.generation, e.n,
        strftime('%Y-%m-%d %H:%M:%f', e.at_us / 1000000.0, 'unixepoch') AS at,
-       e.kind, e.key, e.args, e.value, e.error
+       e.kind, e.key, e.args,
+       CASE WHEN e.value LIKE 'blob:%'
+            THEN (SELECT value FROM monolite_blobs WHERE hash = substr(e.value, 6))
+            ELSE e.value END AS value,
+       e.error
 FROM (SELECT run_no, n, at_us, kind, key, args, value, error FROM monolite_journal
       UNION ALL
-      SELECT run_no, n, at_us, kind, channel, NULL, value, NULL FROM monolite_inbox) AS e
+      SELECT run_no, n, at_us, kind, channel, NULL, value, refusal FROM monolite_inbox) AS e
 JOIN monolite_runs AS r ON r.no = e.run_no
 ORDER BY r.id, r.generation, e.n;
 

@@ -23,11 +23,17 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- insert_message: a message, delivered (n) or waiting (NULL)
 INSERT INTO monolite_inbox (run_no, n, at_us, kind, channel, message_id, value, answer, refusal,
-    due_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    due_us, outside)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- take_message: a waiting message was delivered as entry n
 UPDATE monolite_inbox SET n = ?, at_us = ? WHERE seq = ? AND n IS NULL
+
+-- hold_message: a waiting message that is to wait until later, or was admitted
+UPDATE monolite_inbox SET due_us = ?, outside = ? WHERE seq = ? AND n IS NULL
+
+-- turn_away: a waiting message that is not to be delivered, and why
+UPDATE monolite_inbox SET n = -1, at_us = ?, refusal = ? WHERE seq = ? AND n IS NULL
 
 -- answer_message: an update's answer or refusal, once
 UPDATE monolite_inbox SET answer = ?, refusal = ?
@@ -67,6 +73,13 @@ DELETE FROM monolite_journal WHERE run_no = ? AND n < ?
 
 -- put_blob: a large value, once
 INSERT INTO monolite_blobs (hash, value) VALUES (?, ?) ON CONFLICT DO NOTHING
+
+-- put_large: the newest large value of a state or view
+INSERT INTO monolite_large (run_no, slot, value) VALUES (?, ?, ?)
+ON CONFLICT (run_no, slot) DO UPDATE SET value = excluded.value
+
+-- move_large: the large views of a continued run
+UPDATE monolite_large SET run_no = ? WHERE run_no = ?
 
 -- put_view: the new value of a view
 INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
@@ -143,16 +156,24 @@ ORDER BY 1 LIMIT :limit
 SELECT run_no, key, number, state, at_us, due_us, error FROM monolite_attempts
 WHERE run_no = ? ORDER BY key, number
 
--- undelivered: a run's waiting messages, in file order
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
-WHERE run_no = ? AND n IS NULL AND (due_us IS NULL OR due_us <= ?) ORDER BY seq
+-- undelivered: a run's waiting messages, delayed ones too
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
+WHERE run_no = ? AND n IS NULL
+
+-- waiting: a run's messages that wait for nothing but their turn, in file order, by the page
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
+WHERE run_no = ? AND n IS NULL AND due_us IS NULL AND seq > ? ORDER BY seq LIMIT ?
+
+-- waiting_on_channel: a run's waiting messages of one name, delayed ones too
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
+WHERE run_no = ? AND channel = ? AND n IS NULL ORDER BY seq
 
 -- messages_after: everybody's waiting messages since a sequence number
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
 WHERE n IS NULL AND due_us IS NULL AND seq > ? ORDER BY seq LIMIT ?
 
 -- messages_due: delayed messages whose time has come
-SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us FROM monolite_inbox
+SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
 WHERE n IS NULL AND due_us IS NOT NULL AND due_us <= ? ORDER BY due_us, seq LIMIT ?
 
 -- next_message_due: when the next delayed message is due
@@ -181,7 +202,10 @@ SELECT first, items FROM monolite_streams
 WHERE run_no = ? AND name = ? AND first + count - 1 > ? ORDER BY first LIMIT ?
 
 -- state: an actor's stored state
-SELECT version, state, retired_n FROM monolite_states WHERE run_no = ?
+SELECT version, CASE state WHEN 'large:' THEN
+    (SELECT value FROM monolite_large AS big WHERE big.run_no = own.run_no AND slot = 'state')
+    ELSE state END, retired_n
+FROM monolite_states AS own WHERE run_no = ?
 
 -- blob: a large value
 SELECT value FROM monolite_blobs WHERE hash = ?
@@ -190,7 +214,11 @@ SELECT value FROM monolite_blobs WHERE hash = ?
 SELECT key FROM monolite_journal WHERE run_no = ? AND kind = 'patch'
 
 -- view: the value of a view
-SELECT value FROM monolite_views WHERE run_no = ? AND name = ?
+SELECT CASE value WHEN 'large:' THEN
+    (SELECT big.value FROM monolite_large AS big
+     WHERE big.run_no = own.run_no AND slot = 'view:' || own.name)
+    ELSE value END
+FROM monolite_views AS own WHERE run_no = ? AND name = ?
 
 -- due: open runs to look at, in order of their time
 SELECT wake_at_us, no FROM monolite_runs

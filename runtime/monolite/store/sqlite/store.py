@@ -18,7 +18,7 @@ from monolite.errors import CommitUnknown, Fenced, StorageFull
 from monolite.store.protocol import Conflict, Link, Message, Writes
 from monolite.store.sqlite import connection, log
 from monolite.store.sqlite.application import guarded
-from monolite.store.sqlite.blobs import BLOB_CHARS_MIN, light
+from monolite.store.sqlite.blobs import BLOB_CHARS_MIN, aside, light
 from monolite.store.sqlite.owner import Owner, OwnerLock, this_process
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import schema, statements
@@ -191,12 +191,17 @@ class SqliteStore(SqliteReader):
             many(sql["redirect_message"], writes.redirected)
         if writes.taken:
             many(sql["take_message"], writes.taken)
+        if writes.held:
+            many(sql["hold_message"], writes.held)
+        if writes.turned_away:
+            many(sql["turn_away"], writes.turned_away)
         if writes.moved:
             many(sql["move_message"], writes.moved)
         if writes.replies:
             many(sql["answer_message"], writes.replies)
         if writes.continued:
             many(sql["move_views"], writes.continued)
+            many(sql["move_large"], writes.continued)
             many(sql["move_links"], writes.continued)
             many(sql["move_streams"], writes.continued)
         if writes.streams:
@@ -204,7 +209,11 @@ class SqliteStore(SqliteReader):
         if writes.versions:
             many(sql["put_version"], writes.versions)
         if writes.states:
-            many(sql["put_state"], writes.states.values())
+            states = writes.states.values()
+            many(
+                sql["put_state"],
+                [(no, v, aside(self._con, no, "state", text), n) for no, v, text, n in states],
+            )
         if writes.retired:
             many(sql["retire_turn"], writes.retired.values())
         if writes.refused:
@@ -212,7 +221,19 @@ class SqliteStore(SqliteReader):
         if writes.forgotten:
             many(sql["forget_entries"], writes.forgotten)
         if writes.views:
-            many(sql["put_view"], writes.views)
+            many(
+                sql["put_view"],
+                [
+                    (no, name, aside(self._con, no, f"view:{name}", text))
+                    for no, name, text in writes.views
+                ],
+            )
+        self._write_ends(writes)
+
+    def _write_ends(self, writes: Writes) -> None:
+        """Write the rest: what runs wait for, and their ends."""
+        many: Callable[[str, Any], Any] = self._con.executemany
+        sql = self._sql
         if writes.attempts:
             many(sql["put_attempt"], map(msgspec.structs.astuple, writes.attempts))
         if writes.links:
@@ -239,7 +260,10 @@ class SqliteStore(SqliteReader):
         if writes.ends:
             many(
                 sql["end_run"],
-                [(x.status, x.value, x.error, x.ended_us, x.ended_us, x.no) for x in writes.ends],
+                [
+                    (x.status, light(self._con, x.value), x.error, x.ended_us, x.ended_us, x.no)
+                    for x in writes.ends
+                ],
             )
 
     def _lighten(self, writes: Writes) -> None:
@@ -257,9 +281,6 @@ class SqliteStore(SqliteReader):
         for i, run in enumerate(writes.runs):
             if len(run.args) > BLOB_CHARS_MIN:
                 writes.runs[i] = msgspec.structs.replace(run, args=light(con, run.args))
-        for i, end in enumerate(writes.ends):
-            if end.value is not None and len(end.value) > BLOB_CHARS_MIN:
-                writes.ends[i] = msgspec.structs.replace(end, value=light(con, end.value))
         for i, (answer, refusal, no, message_id) in enumerate(writes.replies):
             if answer is not None and len(answer) > BLOB_CHARS_MIN:
                 writes.replies[i] = (light(con, answer), refusal, no, message_id)
@@ -412,4 +433,5 @@ def message_row(message: Message) -> tuple[Any, ...]:
         message.answer,
         message.refusal,
         message.due_us,
+        message.outside,
     )
