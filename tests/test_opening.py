@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 
 import apsw
@@ -16,6 +17,9 @@ from tests.processes.place import Place
 
 WRITING = "write,pwrite64,fdatasync,fsync,ftruncate,unlink,openat"
 """The system calls between which a process can be killed so that it matters."""
+
+JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""Begins SQLite's rollback journal."""
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -58,6 +62,26 @@ async def test_a_file_that_a_killed_client_left_half_made(place: Place) -> None:
     place.path.touch()
     Path(f"{place.path}-journal").write_bytes(bytes(512))
     await fit(place)
+
+
+async def test_a_file_whose_first_bytes_were_cut_off_by_a_power_failure(place: Place) -> None:
+    """It has its length but not its header; the journal says that there was nothing before."""
+    place.path.write_bytes(bytes(4_096))
+    header = struct.pack(">8siiiii", JOURNAL, 0, 4_711, 0, 512, 4_096)
+    Path(f"{place.path}-journal").write_bytes(header.ljust(512, b"\0"))
+    await fit(place)
+
+
+async def test_a_file_of_zeros_with_no_journal_of_its_beginning_is_left_alone(place: Place) -> None:
+    place.path.write_bytes(bytes(4_096))
+    header = struct.pack(">8siiiii", JOURNAL, 0, 4_711, 1, 512, 4_096)
+    journal = Path(f"{place.path}-journal")
+    for content in (b"", bytes(512), header):
+        journal.write_bytes(content)
+        with pytest.raises(FileForeign, match="is not a SQLite file"):
+            async with Runtime(place.path, actors=[programs]):
+                raise AssertionError
+        assert (place.path.read_bytes(), journal.read_bytes()) == (bytes(4_096), content)
 
 
 async def test_a_log_that_was_left_behind_by_a_file_now_gone(place: Place) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -57,25 +56,18 @@ def after_a_crash(path: Path, folder: Path) -> list[object]:
         con.close()
 
 
-class Writes:
-    """Every range that was written with `os.pwrite`, and every `os.fsync`, in order."""
+class Recorded(apsw.VFS):
+    """The file layer: every range written to a log, and every sync of one, in order."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, bytes_max: int | None = None) -> None:
+    def __init__(self) -> None:
+        super().__init__("recorded", "unix", makedefault=True)
         self.ranges: list[tuple[int, int]] = []
         self.synced_after: list[int] = []
-        pwrite, fsync = os.pwrite, os.fsync
+        self.full_from: int | None = None
+        self.sync_fails = False
 
-        def recorded_pwrite(fd: int, data: bytes, offset: int) -> int:
-            written = pwrite(fd, data[:bytes_max], offset)
-            self.ranges.append((offset, offset + written))
-            return written
-
-        def recorded_fsync(fd: int) -> None:
-            self.synced_after.append(len(self.ranges))
-            fsync(fd)
-
-        monkeypatch.setattr(os, "pwrite", recorded_pwrite)
-        monkeypatch.setattr(os, "fsync", recorded_fsync)
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
+        return _RecordedFile(self, name, flags)
 
     def covers(self, start: int, end: int) -> bool:
         """Whether the ranges follow each other from `start` to `end`, and were synced last."""
@@ -84,6 +76,34 @@ class Writes:
         assert starts == [start, *ends[:-1]]
         assert ends[-1] == end
         return self.synced_after == [len(self.ranges)]
+
+
+class _RecordedFile(apsw.VFSFile):
+    def __init__(
+        self, layer: Recorded, name: str | apsw.URIFilename | None, flags: list[int]
+    ) -> None:
+        self._layer = layer
+        super().__init__("unix", name, flags)
+
+    def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
+        if self._layer.full_from is not None and offset >= self._layer.full_from:
+            raise apsw.FullError
+        super().xWrite(data, offset)
+        self._layer.ranges.append((offset, offset + len(data)))
+
+    def xSync(self, flags: int) -> None:  # noqa: N802
+        if self._layer.sync_fails:
+            raise apsw.IOError
+        super().xSync(flags)
+        self._layer.synced_after.append(len(self._layer.ranges))
+
+
+@pytest.fixture
+def recorded(con: apsw.Connection) -> Iterator[Recorded]:
+    """Records what is done to files that are opened from now on: not by the writer."""
+    recorded = Recorded()
+    yield recorded
+    recorded.unregister()
 
 
 # Rewriting.
@@ -100,16 +120,14 @@ def test_rewriting_returns_the_size_and_keeps_every_byte(con: apsw.Connection, p
     assert values_in(con) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("bytes_max", [None, 1_000], ids=["whole chunks", "short writes"])
 def test_rewriting_writes_all_of_the_log_and_syncs_it(
-    con: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch, bytes_max: int | None
+    con: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch, recorded: Recorded
 ) -> None:
     put(con, 1, 2, 3)
     before = wal_of(path).read_bytes()
     monkeypatch.setattr(log, "CHUNK_BYTES", 5_000)
-    writes = Writes(monkeypatch, bytes_max=bytes_max)
     assert rewrite(con, path) == len(before)
-    assert writes.covers(0, len(before))
+    assert recorded.covers(0, len(before))
     assert wal_of(path).read_bytes() == before
 
 
@@ -136,15 +154,11 @@ def test_nobody_else_writes_to_the_log_meanwhile(con: apsw.Connection, path: Pat
 
 
 def test_a_rewrite_that_fails_gives_the_write_lock_back(
-    con: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+    con: apsw.Connection, path: Path, recorded: Recorded
 ) -> None:
-    def broken(fd: int) -> None:
-        raise OSError(errno.EIO, "the disk is broken")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", broken)
-        with pytest.raises(OSError, match="the disk is broken"):
-            rewrite(con, path)
+    recorded.sync_fails = True
+    with pytest.raises(apsw.IOError):
+        rewrite(con, path)
     assert not con.in_transaction
     put(con, 4)
     assert values_in(con) == [4]
@@ -164,15 +178,13 @@ def test_room_is_zeros_behind_the_last_frame(con: apsw.Connection, path: Path) -
     assert not con.in_transaction
 
 
-@pytest.mark.parametrize("bytes_max", [None, 70_000], ids=["whole chunks", "short writes"])
 def test_making_room_touches_no_byte_of_a_frame(
-    con: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch, bytes_max: int | None
+    con: apsw.Connection, path: Path, recorded: Recorded
 ) -> None:
     put(con, 1, 2, 3)
     end = wal_of(path).stat().st_size
-    writes = Writes(monkeypatch, bytes_max=bytes_max)
     make_room(con, path)
-    assert writes.covers(end, ROOM_BYTES)
+    assert recorded.covers(end, ROOM_BYTES)
 
 
 def test_commits_fill_the_room_and_the_file_does_not_grow(
@@ -231,14 +243,13 @@ def test_a_log_that_starts_over_uses_its_room_again(
     assert after_a_crash(path, tmp_path / "copy") == [1, 2, 3, 4, 5]
 
 
-def test_room_is_made_once(
-    con: apsw.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_is_made_once(con: apsw.Connection, path: Path, recorded: Recorded) -> None:
     put(con, 1)
     make_room(con, path)
-    writes = Writes(monkeypatch)
+    recorded.ranges.clear()
+    recorded.synced_after.clear()
     make_room(con, path)
-    assert (writes.ranges, writes.synced_after) == ([], [])
+    assert (recorded.ranges, recorded.synced_after) == ([], [])
 
 
 def test_a_large_log_is_left_as_it_is(con: apsw.Connection, path: Path) -> None:
@@ -258,20 +269,12 @@ def test_a_log_without_a_header_gets_no_room(con: apsw.Connection, path: Path) -
 
 
 def test_a_disk_without_room_to_spare_is_no_failure(
-    con: apsw.Connection, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    con: apsw.Connection, path: Path, tmp_path: Path, recorded: Recorded
 ) -> None:
     put(con, 1)
     end = wal_of(path).stat().st_size
-    pwrite = os.pwrite
-
-    def filling_up(fd: int, data: bytes, offset: int) -> int:
-        if offset > end:
-            raise OSError(errno.ENOSPC, "no space left on device")
-        return pwrite(fd, data[:10_000], offset)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", filling_up)
-        make_room(con, path)
+    recorded.full_from = end + 1
+    make_room(con, path)
     assert wal_of(path).stat().st_size == end, "what it took is given back"
     put(con, 2, 3, 4, 5)
     assert values_in(con) == [1, 2, 3, 4, 5]

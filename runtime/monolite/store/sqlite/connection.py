@@ -29,6 +29,9 @@ BUSY_TIMEOUT_MS = 5_000
 PAGE_BYTES_MIN = 512
 """SQLite takes a shorter file for an empty one, and would write over it."""
 
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""Begins a rollback journal of SQLite's; 16 bytes on stands how many pages the file had."""
+
 CACHE_KIB = 64 * 1024
 
 
@@ -77,10 +80,26 @@ def _examine_contents(con: apsw.Connection, path: Path, *, half: bool) -> None:
                 raise _foreign(path)  # all it holds is there; ours is marked in the file first
         elif _has_tables(con):  # else its maker was killed, or they are in the log
             check_format(con, path, statements())
+    except apsw.NotADBError:
+        if not _is_half_made(path):
+            raise
     except (apsw.CorruptError, FileDamaged):
         # Without its log the file may be half of a newer state: then opening it will tell.
         if not half and not has_log(path):
             raise
+
+
+def _is_half_made(path: Path) -> bool:
+    """Return whether a power cut has left a file without its beginning, which opening undoes.
+
+    Its rollback journal then says that the file was empty before.
+    """
+    try:
+        with path.with_name(path.name + "-journal").open("rb") as journal:
+            head = journal.read(20)
+    except OSError:
+        return False
+    return head.startswith(JOURNAL_MAGIC) and head[16:] == bytes(4)
 
 
 def refuse_foreign(con: apsw.Connection, path: Path) -> None:

@@ -1,17 +1,18 @@
 """The log: what is done to the `-wal` file itself, under SQLite's write lock.
 
-The WAL carries no locks of SQLite's, so opening and closing it here is safe (the same with the
-database file or `-shm` would drop the process's locks on them).
+It goes through SQLite's own file layer, as everything does that has to survive a power cut: one
+kind of sync, one kind of error. The WAL carries no locks of SQLite's, so opening and closing it
+here is safe (the same with the database file or `-shm` would drop the process's locks on them).
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import apsw
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+"""SQLite's file layer takes a page at a time, and no 128 KiB."""
 
 LOG_PAGES_MAX = 1_000
 """Checkpoint when the log has more pages, so that it starts over in room it has already."""
@@ -69,28 +70,37 @@ def _size(wal: Path) -> int:
 
 
 def _rewrite(wal: Path) -> int:
-    fd = os.open(wal, os.O_RDWR | os.O_CLOEXEC)
+    file = _open(wal)
     try:
-        offset = 0
-        while chunk := os.pread(fd, CHUNK_BYTES, offset):
-            offset += os.pwrite(fd, chunk, offset)
-        os.fsync(fd)
+        offset, size = 0, file.xFileSize()
+        # Never beyond the end: of a read that falls short, zeros at its end are cut off too.
+        while chunk := file.xRead(min(CHUNK_BYTES, size - offset), offset):
+            file.xWrite(chunk, offset)
+            offset += len(chunk)
+        file.xSync(apsw.SQLITE_SYNC_FULL)
         return offset
     finally:
-        os.close(fd)
+        file.xClose()
 
 
 def _extend(wal: Path) -> None:
-    fd = os.open(wal, os.O_RDWR | os.O_CLOEXEC)
+    file = _open(wal)
     try:
-        end = start = os.fstat(fd).st_size
+        end = start = file.xFileSize()
         try:
             while end < ROOM_BYTES:
-                end += os.pwrite(fd, bytes(min(CHUNK_BYTES, ROOM_BYTES - end)), end)
-            os.fsync(fd)
-        except OSError:
+                size = min(CHUNK_BYTES, ROOM_BYTES - end)
+                file.xWrite(bytes(size), end)
+                end += size
+            file.xSync(apsw.SQLITE_SYNC_FULL)
+        except (apsw.FullError, apsw.IOError):
             # The disk has none to spare: give back what others may need. The log then grows
             # commit by commit, as it always can.
-            os.ftruncate(fd, start)
+            file.xTruncate(start)
     finally:
-        os.close(fd)
+        file.xClose()
+
+
+def _open(wal: Path) -> apsw.VFSFile:
+    flags = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE
+    return apsw.VFSFile("", str(wal.absolute()), [flags, 0])
