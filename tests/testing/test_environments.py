@@ -115,7 +115,9 @@ async def test_a_month_passes_at_once() -> None:
         assert env.now == datetime(2030, 1, 1, tzinfo=UTC)
         handle = await env.spawn(remind("ada"), id="r")
         await env.skip("29d")
-        assert (await handle.describe()).waiting_on == "sleeping until 2030-01-31T00:00:00.000+00:00"
+        assert (
+            await handle.describe()
+        ).waiting_on == "sleeping until 2030-01-31T00:00:00.000+00:00"
         await env.skip("1d")
         assert await handle.result() == "ADA at 2030-01-31"
         assert env.now == datetime(2030, 1, 31, tzinfo=UTC)

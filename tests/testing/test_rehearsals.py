@@ -1,4 +1,4 @@
-"""Rehearsals: recorded runs on today's code, without any effect, from a file that stays as it is."""
+"""Rehearsals: recorded runs on today's code, without effect, from a file that stays as it is."""
 
 from __future__ import annotations
 
