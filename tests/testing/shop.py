@@ -58,8 +58,8 @@ async def careful(card: str) -> list[str]:
 
 
 @workflow
-async def parent(card: str) -> list[str]:
-    return await asyncio.gather(careful(card), careful(card))
+async def parent(card: str) -> list[list[str]]:
+    return list(await asyncio.gather(careful(card), careful(card)))
 
 
 @workflow

@@ -245,9 +245,9 @@ async def test_an_activity_that_waits_for_something_real_is_waited_for() -> None
         return await waits()
 
     async with testing.environment(actors=[real], patience="1ms") as env:
+        handle = await env.spawn(real())
+        await env.quiet()
         async with anyio.create_task_group() as group:
-            handle = await env.spawn(real())
-            await env.quiet()
             assert (await handle.describe()).waiting_on == "running waits#1 (attempt 1)"
             group.start_soon(env.until_ended, handle.id)
             opened.set()

@@ -41,9 +41,25 @@ async def charged(card: str, cents: int, *, currency: str = "EUR") -> str:
     return f"{cents} {currency} from {card}, as {attempt().idempotency_key[-8:]}"
 
 
+def rendered(path: str) -> bytes:
+    return path.encode()
+
+
+def flat(cents: int) -> int:
+    return 7
+
+
+def miscounted(card: str, cents: int, *, currency: str) -> int:
+    return cents
+
+
+def forgetful(card: str) -> str:
+    return card
+
+
 @on_both_loops
 async def test_they_run_instead_whether_async_or_not() -> None:
-    replace = {charge: charged, render: lambda path: path.encode(), "vat": lambda cents: 7}
+    replace: dict[Any, Any] = {charge: charged, render: rendered, "vat": flat}
     async with testing.environment(actors=[order], replace=replace) as env:
         assert await env.run(order("visa")) == ["5 SEK from visa, as charge#1", "x", 7]
 
@@ -57,14 +73,12 @@ async def test_a_plain_function_stands_in_for_an_async_one() -> None:
 
 
 async def test_pairs_are_checked_to_fit_and_joined() -> None:
-    async def rendered(path: str) -> bytes:
+    async def drawn(path: str) -> bytes:
         return b"async"
 
-    replace = testing.fake(charge, charged) | testing.fake(render, rendered)
-    async with testing.environment(
-        actors=[order], replace={**replace, "vat": lambda cents: cents}
-    ) as env:
-        assert (await env.run(order("visa")))[1:] == ["async", 100]
+    replace = testing.fake(charge, charged) | testing.fake(render, drawn) | {"vat": flat}
+    async with testing.environment(actors=[order], replace=replace) as env:
+        assert (await env.run(order("visa")))[1:] == ["async", 7]
 
 
 async def test_an_activity_may_stand_in_for_another() -> None:
@@ -77,9 +91,7 @@ async def test_an_activity_may_stand_in_for_another() -> None:
 
 
 async def test_what_it_returns_must_be_of_the_declared_type() -> None:
-    async with testing.environment(
-        actors=[order], replace={charge: lambda card, cents, currency: 5}
-    ) as env:
+    async with testing.environment(actors=[order], replace={charge: miscounted}) as env:
         with pytest.raises(errors.WorkflowFailed, match="result of charge#1"):
             await env.run(order("visa"))
 
@@ -87,7 +99,7 @@ async def test_what_it_returns_must_be_of_the_declared_type() -> None:
 @pytest.mark.parametrize(
     ("replace", "words"),
     [
-        ({charge: lambda card: card}, r"what replaces charge\(card"),
+        ({charge: forgetful}, r"what replaces charge\(card"),
         ({charge: 5}, "not a function"),
         ({order: charged}, "takes activities"),
     ],
