@@ -70,9 +70,7 @@ class Contents:
         return sorted(int(mark.removeprefix("b")) for mark in [*marks, *self.inbox])
 
     def copy(self) -> Contents:
-        return Contents(
-            dict(self.runs), dict(self.journal), dict(self.inbox), dict(self.views)
-        )
+        return Contents(dict(self.runs), dict(self.journal), dict(self.inbox), dict(self.views))
 
 
 @dataclass

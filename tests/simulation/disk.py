@@ -37,7 +37,9 @@ def main() -> int:
             seed=options.seed,
             circumstances=CIRCUMSTANCES[options.under],
         )
-    print(f"{options.under}: {tally}\n{tally.cuts / (time.monotonic() - began_s):.0f} cuts a second")  # noqa: T201 - a command prints
+    print(
+        f"{options.under}: {tally}\n{tally.cuts / (time.monotonic() - began_s):.0f} cuts a second"
+    )  # noqa: T201 - a command prints
     for loss in tally.losses[:10]:
         print(f"  {loss}")  # noqa: T201
     if options.under in CONTROLS:

@@ -26,6 +26,7 @@ COMMANDS = {
     "terminate": "end a run at once, without clean-up",
     "pause": "let a run start nothing new until it is resumed",
     "resume": "let a paused run go on",
+    "replay": "check whether today's code still fits the recorded runs",
     "doctor": "check a file, and what is in it",
 }
 

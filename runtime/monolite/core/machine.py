@@ -556,11 +556,11 @@ class Machine:
     def _diverged(self, entry: Entry) -> Diverged:
         return Diverged(
             expected=entry.request(),
-            actual=self._asked(),
+            actual=self.asks_for(),
             at=f"{self.run.id} entry {entry.n}",
         )
 
-    def _asked(self) -> str:
+    def asks_for(self) -> str:
         """Return what the code asks for now, and where in the user's code it waits."""
         if self.outcome is not None:
             return f"nothing: the workflow {self.outcome.status}{self._why()}"

@@ -151,22 +151,8 @@ class Runtime(Verbs):
         self._bridge = bridge_here(self._tether.nursery)
         self._supervisor = Supervisor(self._bridge, self._post, self)
         path = self.path if isinstance(self.path, Path) else None
-
-        def open_engine() -> Engine:
-            store = self._open_store()
-            try:
-                return Engine(
-                    store,
-                    self._registry,
-                    max_live=self._max_live,
-                    history_warning=self._history_warning,
-                )
-            except BaseException:
-                store.close()
-                raise
-
         thread = EngineThread(
-            open_engine,
+            self._open_engine,
             self._clock,
             lambda released: self._must_bridge().soon(self._carry_out, released),
             lambda error: self._must_bridge().soon(self._on_ended, error),
@@ -177,6 +163,19 @@ class Runtime(Verbs):
         await anyio.to_thread.run_sync(thread.opened.wait)
         if thread.open_error is not None:
             raise thread.open_error
+
+    def _open_engine(self) -> Engine:
+        store = self._open_store()
+        try:
+            return Engine(
+                store,
+                self._registry,
+                max_live=self._max_live,
+                history_warning=self._history_warning,
+            )
+        except BaseException:
+            store.close()
+            raise
 
     def _open_store(self) -> Store:
         if not isinstance(self.path, Path):

@@ -123,7 +123,7 @@ class EngineThread:
             self.opened.set()
             return
         self.opened.set()
-        sys.set_asyncgen_hooks(finalizer=_close_generator)
+        sys.set_asyncgen_hooks(finalizer=close_generator)
         try:
             self._run(self.engine)
         except BaseException as failed:  # noqa: BLE001 - handed to the runtime
@@ -256,7 +256,7 @@ class EngineThread:
                 )
 
 
-def _close_generator(generator: Any) -> None:
+def close_generator(generator: Any) -> None:
     """Finish an async generator that workflow code dropped, inside its own run."""
     loop = running_loop()
     if loop is not None and not loop.closing:

@@ -6,6 +6,9 @@ SELECT format, file_id, made_us, epoch, owner FROM monolite_file WHERE one = 1
 -- oldest_open: the run that has been open for the longest time
 SELECT no FROM monolite_runs WHERE ended_us IS NULL ORDER BY no LIMIT 1
 
+-- latest: when a run's row was last written
+SELECT max(updated_us) FROM monolite_runs
+
 -- children: the runs that a run started, in order
 SELECT no FROM monolite_runs WHERE parent_no = ? ORDER BY no LIMIT ?
 

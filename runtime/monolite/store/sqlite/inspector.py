@@ -66,6 +66,11 @@ class Inspector(SqliteReader):
         row = self._con.execute(self._whole["oldest_open"]).fetchone()
         return None if row is None else self.run(RunNo(int(str(row[0]))))
 
+    def latest_us(self) -> int | None:
+        """Return when a run's row was last written."""
+        (at_us,) = self._one("latest")
+        return None if at_us is None else int(str(at_us))
+
     def children(self, no: RunNo, limit: int) -> list[Run]:
         """Return the runs that a run started, oldest first, at most `limit`."""
         rows = self._con.execute(self._whole["children"], (no, limit)).fetchall()
