@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from monolite.errors import FileOwned
@@ -139,12 +140,30 @@ async def test_a_call_that_fails_is_told_in_our_words_and_loses_nothing(
         assert "StorageFull" in told
 
 
+class Hasty(apsw.VFS):
+    """The system's file layer, in which SQLite does not wait between its tries."""
+
+    def __init__(self) -> None:
+        super().__init__("hasty", "unix", makedefault=True)
+
+    def xSleep(self, microseconds: int) -> int:  # noqa: N802 - SQLite's name
+        return microseconds
+
+
+@pytest.fixture
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_MS", 10)
+    hasty = Hasty()
+    yield
+    hasty.unregister()
+
+
+@pytest.mark.usefixtures("_no_waits")
 @some_or_all
 async def test_a_process_that_stops_there_is_passed_over_and_does_no_harm(
-    children: Nursery, directory: Path, every: int, monkeypatch: pytest.MonkeyPatch
+    children: Nursery, directory: Path, every: int
 ) -> None:
     """Stopped inside a transaction it keeps SQLite's write lock: then it cannot be passed over."""
-    monkeypatch.setattr(connection, "BUSY_TIMEOUT_MS", 10)
     files = paths(directory)
     last = calls(children, next(files))
     passed_over = 0
@@ -159,9 +178,12 @@ async def test_a_process_that_stops_there_is_passed_over_and_does_no_harm(
         try:
             await scenario.play(path, answers.__setitem__, takeover=True)
         except FileOwned:
-            assert "write lock" in str(answers) or answers == {}
+            assert answers == {}
             story = children.go_on(story)
-            assert (story.told, story.error) == (scenario.FINAL, None)
+            if story.error is None:
+                assert story.told == scenario.FINAL
+            else:  # it was only just opening the file, and finds its lock gone
+                assert (story.told, story.error[0]) == ({}, "FileOwned")
         else:
             passed_over += 1
             assert answers == scenario.FINAL
@@ -170,7 +192,7 @@ async def test_a_process_that_stops_there_is_passed_over_and_does_no_harm(
             # What it still says was committed before it stopped, or by its successor.
             assert story.told.items() <= scenario.FINAL.items()
             if story.error is not None:
-                assert story.error[0] == "Fenced"
+                assert story.error[0] in {"Fenced", "FileOwned"}
             elif at < last * 0.9:
                 assert story.told == before
             assert everything_in(path) == contents

@@ -273,7 +273,7 @@ def translate(error: apsw.Error, path: Path) -> Exception:
         return FileDamaged(f"{path} is damaged ({error}); restore it from a backup")
     if isinstance(error, (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError)):
         return FileForeign(f"{path} cannot be opened: {error}; check its owner and mode")
-    if isinstance(error, apsw.BusyError):
+    if isinstance(error, (apsw.BusyError, apsw.ProtocolError)):
         return FileOwned(str(path), "another process, which holds SQLite's write lock")
     if isinstance(error, apsw.FullError) or _code(error) == apsw.SQLITE_IOERR_SHMSIZE:
         return StorageFull(f"the disk of {path} is full; free space, then try again")

@@ -90,6 +90,12 @@ class OwnerLock:
             )
             raise FileForeign(msg) from error
 
+    def check(self, path: Path) -> None:
+        """Raise FileOwned if we were passed over since: the lock has a new file, or none."""
+        if not _same_file(self._fd, self.path):
+            holder = owner_of(path) or "another process, which has taken it over meanwhile"
+            raise FileOwned(str(path), str(holder))
+
     def abandon(self) -> None:
         """Close our end without unlocking: in a forked child, where the lock is the parent's."""
         if self._fd >= 0:

@@ -69,7 +69,7 @@ class SqliteStore(SqliteReader):
                 with connection.translated(path):
                     log.rewrite(con, path)
                 connection.check_damage(con, path)
-                epoch, file_id = _prepare(con, path, owner, now_us)
+                epoch, file_id = _prepare(con, path, owner, lock, now_us)
                 connection.keep_log(con, keep=False)
                 with connection.translated(path):
                     log.make_room(con, path)
@@ -379,12 +379,16 @@ def _ask_again() -> Callable[[int], bool]:
     return ask_again
 
 
-def _prepare(con: apsw.Connection, path: Path, owner: Owner, now_us: int) -> tuple[int, str]:
+def _prepare(
+    con: apsw.Connection, path: Path, owner: Owner, lock: OwnerLock, now_us: int
+) -> tuple[int, str]:
     """Create the schema if the file is new, check it if not, and take the next epoch."""
     sql = statements()
     with connection.translated(path):
         con.execute("BEGIN IMMEDIATE")
         try:
+            # Inside the transaction: whoever passes us over from here on has to wait for it.
+            lock.check(path)
             make_schema(con, now_us)
             connection.check_format(con, path, sql)
             (epoch,) = con.execute(sql["take_over"], (str(owner),)).fetchone() or (0,)
