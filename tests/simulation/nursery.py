@@ -48,7 +48,7 @@ class Kind(IntFlag):
     ANY = 15
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, frozen=True):
     """One trial: which call of which kind, and what happens there."""
 
     path: str

@@ -8,6 +8,7 @@ which every write transaction checks.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from monolite.errors import FileForeign, FileOwned
+from monolite.errors import FileForeign, FileOwned, StorageFull
 
 ASKED_MAX = 100
 """How often to try again because somebody asks who owns the file, which takes microseconds."""
@@ -84,6 +85,9 @@ class OwnerLock:
         try:
             return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                msg = f"the disk of {path} is full; free space, then try again"
+                raise StorageFull(msg) from error
             msg = (
                 f"{path} cannot be owned: its lock {self.path.name} cannot be made "
                 f"({error.strerror}); check the owner and mode of the directory and of the lock"
