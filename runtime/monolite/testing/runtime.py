@@ -264,12 +264,15 @@ class VirtualRuntime(Runtime):
         text: str,
         delay_us: int,
         message_id: str | None,
+        *,
+        caller: str | None = None,
     ) -> Posted:
         named = self._new_id() if message_id is None else message_id
 
         def make_event(reply: PendingReply) -> Event:
             actor, id = address.actor, address.id
-            return Post(id, handler.kind, handler.method, text, named, reply, actor, delay_us)
+            kind, method = handler.kind, handler.method
+            return Post(id, kind, method, text, named, reply, actor, delay_us, caller)
 
         first = self._awaited_reply()
         self._post(make_event(first))
