@@ -68,9 +68,10 @@ def test_a_file_or_lock_that_cannot_be_made_is_told_in_our_words(
             raise OSError(trouble, os.strerror(trouble))
         return real(path, flags, mode)
 
-    with monkeypatch.context() as patch, pytest.raises(told, match=r"app\.db"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "open", refusing)
-        SqliteStore.own(tmp_path / "app.db", now_us=0)
+        with pytest.raises(told, match=r"app\.db"):
+            SqliteStore.own(tmp_path / "app.db", now_us=0)
     assert list(tmp_path.iterdir()) == []
 
 
