@@ -12,6 +12,7 @@ calendar on a wall clock is decided here, by the rules of Debian's cron:
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 
@@ -31,6 +32,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DATE_US_MAX = 250_000_000_000_000_000
 """The year 9892: the calendar of datetime ends not long after."""
+
+_DEGENERATE = re.compile(r"\b(\w+)-\1/\d+\b")
 
 _MINUTE = timedelta(minutes=1)
 
@@ -52,8 +55,9 @@ def check_cron(text: str) -> str:
     """Return an expression as five fields; raise Misused if it is none or never comes."""
     from cronsim import CronSim, CronSimError
 
-    words = str(text).split()
-    plain = ALIASES.get(words[0].lower(), words[0]) if len(words) == 1 else " ".join(words)
+    # cronsim takes "5-5/8" for "5/8", which goes on to the end of the hour.
+    words = [_DEGENERATE.sub(r"\1", word) for word in str(text).split()]
+    plain = ALIASES.get("".join(words).lower(), " ".join(words))
     if len(plain.split()) != FIELDS:
         msg = (
             f"cron {text!r} must have {FIELDS} fields (minute hour day month weekday), "
