@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import TypeVar
+from typing import assert_never
 
 import msgspec
 
@@ -27,8 +27,6 @@ from monolite.core.cron import (
 )
 from monolite.core.duration import Duration, seconds
 from monolite.errors import Misused, UnknownSchedule
-
-T = TypeVar("T")
 
 SKIP = "skip"
 BUFFER = "buffer"
@@ -49,6 +47,12 @@ BACKFILL_TICKS_MAX = 10_000
 
 BACKFILLS_MAX = 100
 """Intervals of one schedule that wait to be filled."""
+
+OPEN_MAX = 1_000
+"""Runs of one schedule that somebody asked for by hand and that are open at once: its row lists
+them, so that its ticks do not overlap with them."""
+
+_UNITS = ((86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"))
 
 
 class Spec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,7 +82,7 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True):
     def words(self) -> str:
         """Return when it ticks, as its declaration says it."""
         if self.every_us is not None:
-            return f"every {self.every_us / 1_000_000:g} s"
+            return f"every {_duration_words(self.every_us)}"
         return f"{self.cron} ({self.tz})"
 
 
@@ -153,6 +157,14 @@ def spec_of(
         catchup_us=_us(catchup, "catchup"),
         jitter_us=_us(jitter, "jitter"),
     )
+
+
+def _duration_words(us: int) -> str:
+    """Return a duration in the largest unit that it is a whole number of: "90m"."""
+    for unit_us, letter in _UNITS:
+        if us % unit_us == 0:
+            return f"{us // unit_us}{letter}"
+    return f"{us / 1_000:g}ms"
 
 
 def _us(duration: Duration, name: str) -> int:
@@ -304,11 +316,15 @@ def amend(row: ScheduleRow | None, name: str, request: Amendment, now_us: int) -
         case SetPaused():
             return Amended(_set_paused(row, now_us, paused=request.paused))
         case RunNow():
+            if len(row.open) >= OPEN_MAX:
+                raise Misused(f"{OPEN_MAX:,} runs of {row.name!r} are open; let some of them end")
             return Amended(started(row, request.id), (request.id,), (request.id,))
         case Backfill():
             return _backfill(row, request, now_us)
         case Delete():
             return Amended(None)
+        case _:
+            assert_never(request)
 
 
 def _declare(row: ScheduleRow | None, name: str, request: Declare, now_us: int) -> ScheduleRow:
@@ -325,6 +341,8 @@ def _declare(row: ScheduleRow | None, name: str, request: Declare, now_us: int) 
             next_us=spec.next_tick(now_us),
         )
     same_time = spec.timing == row.spec.timing
+    if spec.overlap == SKIP and row.buffered_us is not None:
+        row = changed(row, buffered_us=None, skipped=row.skipped + 1, skipped_us=row.buffered_us)
     return changed(
         row,
         workflow=request.workflow,
@@ -333,7 +351,6 @@ def _declare(row: ScheduleRow | None, name: str, request: Declare, now_us: int) 
         spec=spec,
         next_us=row.next_us if same_time else spec.next_tick(now_us),
         open=row.open if spec.overlap != ALLOW else (),
-        buffered_us=row.buffered_us if spec.overlap in (BUFFER, CANCEL) else None,
     )
 
 
