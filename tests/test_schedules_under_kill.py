@@ -42,7 +42,9 @@ def check(place: Place) -> None:
             ticks.append(tick_id(row.name, tick_us))
             tick_us = row.spec.next_tick(tick_us)
         ran = {run.id for run in runs if run.id.startswith(f"{row.name}@")}
-        waiting = set() if row.buffered_us is None else {tick_id(row.name, row.buffered_us)}
+        waiting: set[str] = (
+            set() if row.buffered_us is None else {tick_id(row.name, row.buffered_us)}
+        )
         assert ran <= set(ticks)
         assert not ran & waiting
         assert len(ran) + len(waiting) + row.skipped + row.missed == len(ticks)

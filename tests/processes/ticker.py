@@ -44,10 +44,10 @@ async def rage(path: str) -> None:
 
 async def subside(path: str) -> None:
     async with Runtime(path, actors=[tick, slow_tick]) as rt:
-        for info in await rt.schedules():
-            await rt.scheduled(info.name).pause()
-        for info in await rt.list(limit=100_000):
-            await rt.handle(info.id).result()
+        for schedule in await rt.schedules():
+            await rt.scheduled(schedule.name).pause()
+        for run in await rt.list(limit=100_000):
+            await rt.handle(run.id).result()
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 import anyio
-import msgspec
 
 from monolite.cli import arguments as given
 from monolite.cli.answer import Answer
 from monolite.cli.table import table
 from monolite.cli.words import count
 from monolite.core.cron import moment
-from monolite.core.schedule import check_name, parse_time
+from monolite.core.schedule import CATCHUP, OVERLAPS, SKIP, check_name, parse_time, spec_of
 from monolite.core.timetable import Schedule, ScheduleInfo
 from monolite.errors import Misused
 from monolite.host.client import Client
@@ -24,20 +23,44 @@ from monolite.store.sqlite.inspector import inspect
 
 HEAD = ("NAME", "WORKFLOW", "WHEN", "NEXT", "LAST RUN", "STATUS", "SKIPPED", "MISSED")
 
+WORDS = {"add": (1, 2), "backfill": (2, 2)}
+"""How many words each action takes behind the name, at least and at most."""
+
+USES = {
+    "add": "schedule add FILE NAME WORKFLOW [ARGS_JSON] --cron '0 9 * * *'",
+    "backfill": "schedule backfill FILE NAME START END",
+    **{action: f"schedule {action} FILE NAME" for action in ("pause", "resume", "run", "delete")},
+}
+
 DONE = {"pause": "paused", "resume": "resumed", "delete": "deleted"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", metavar="ACTION", choices=(*_ACTIONS, "ls"), help=_SUMMARY)
+    parser.add_argument("action", metavar="ACTION", choices=("ls", *_ACTIONS), help=_SUMMARY)
     given.add_file(parser)
     parser.add_argument("name", metavar="NAME", nargs="?", help="the schedule (`ls`: all)")
     parser.add_argument(
-        "start",
-        metavar="START",
-        nargs="?",
-        help="for `backfill`: the first moment, such as 2026-11-01T09:00+01:00; UTC without zone",
+        "words",
+        metavar="WORD",
+        nargs="*",
+        help="`add`: WORKFLOW [ARGS_JSON]; `backfill`: START END, such as "
+        "2026-11-01T09:00+01:00, without a zone in UTC",
     )
-    parser.add_argument("end", metavar="END", nargs="?", help="for `backfill`: the last moment")
+    parser.add_argument("--cron", help="`add`: five fields, or @hourly, @daily and so on")
+    parser.add_argument("--every", type=given.duration, help="`add`: or a duration, such as 5m")
+    parser.add_argument("--tz", default="UTC", help="`add`: the time zone of --cron (UTC)")
+    parser.add_argument(
+        "--overlap", choices=OVERLAPS, default=SKIP, help=f"`add`: while a run is open ({SKIP})"
+    )
+    parser.add_argument(
+        "--catchup",
+        type=given.duration,
+        default=CATCHUP,
+        help=f"`add`: how old a tick may be that was missed ({CATCHUP})",
+    )
+    parser.add_argument(
+        "--jitter", type=given.duration, default="0s", help="`add`: delay each start by up to this"
+    )
     given.add_json(parser)
 
 
@@ -45,17 +68,18 @@ def run(args: argparse.Namespace) -> Answer:
     """List from the file alone; all else is durable when this returns, engine or no engine."""
     if args.action == "ls":
         return _list(args)
-    if args.name is None:
-        raise Misused(f"schedule {args.action} needs the NAME of a schedule; see `schedule ls`")
-    if (args.end is None) == (args.action == "backfill"):
-        raise Misused("START and END go with `schedule backfill`, and it needs both")
+    least, most = WORDS.get(args.action, (0, 0))
+    if args.name is None or not least <= len(args.words) <= most:
+        msg = f"schedule {args.action} is used like this: {USES[args.action]}"
+        raise Misused(msg)
     check_name(args.name)
     return anyio.run(_act, args)
 
 
 async def _act(args: argparse.Namespace) -> Answer:
     async with Client(args.file) as client:
-        return await _ACTIONS[args.action](client.scheduled(args.name), args)
+        subject = client if args.action == "add" else client.scheduled(args.name)
+        return await _ACTIONS[args.action](subject, args)
 
 
 def _list(args: argparse.Namespace) -> Answer:
@@ -84,6 +108,23 @@ def _time(at: datetime | None) -> str:
     return "never" if at is None else at.isoformat()
 
 
+async def _add(client: Client, args: argparse.Namespace) -> Answer:
+    workflow, *rest = args.words
+    text = given.json_array(rest[0] if rest else "[]", "ARGS_JSON")
+    spec = spec_of(
+        cron=args.cron,
+        every=args.every,
+        anchor=None,
+        tz=args.tz,
+        overlap=args.overlap,
+        catchup=args.catchup,
+        jitter=args.jitter,
+    )
+    schedule = await client.schedule_by_name(args.name, workflow, text, spec)
+    info = await schedule.describe()
+    return Answer(f"next: {_time(info.next_at)}", info)
+
+
 async def _control(schedule: Schedule, args: argparse.Namespace) -> Answer:
     act: Callable[[], Awaitable[Any]] = getattr(schedule, args.action)
     await act()
@@ -97,14 +138,15 @@ async def _run(schedule: Schedule, _args: argparse.Namespace) -> Answer:
 
 
 async def _backfill(schedule: Schedule, args: argparse.Namespace) -> Answer:
-    start, end = parse_time(args.start), parse_time(args.end)
+    start, end = map(parse_time, args.words)
     ids = [run.id for run in await schedule.backfill(moment(start), moment(end))]
     hint = f"{count(len(ids), 'tick')}; those that have no run get one, in this order"
     data: dict[str, Any] = {"name": schedule.name, "runs": ids}
-    return Answer("\n".join(ids), msgspec.to_builtins(data), hint)
+    return Answer("\n".join(ids), data, hint)
 
 
-_ACTIONS: dict[str, Callable[[Schedule, argparse.Namespace], Awaitable[Answer]]] = {
+_ACTIONS: dict[str, Callable[[Any, argparse.Namespace], Awaitable[Answer]]] = {
+    "add": _add,
     "pause": _control,
     "resume": _control,
     "run": _run,
@@ -112,4 +154,4 @@ _ACTIONS: dict[str, Callable[[Schedule, argparse.Namespace], Awaitable[Answer]]]
     "delete": _control,
 }
 
-_SUMMARY = "ls, pause, resume, run (one now), backfill (ticks of the past) or delete"
+_SUMMARY = "ls, add, pause, resume, run (one now), backfill (ticks of the past) or delete"

@@ -24,7 +24,8 @@ from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
-from monolite.core.schedule import Amendment, amend
+from monolite.core.schedule import Amendment, Declare, Spec, amend, check_name
+from monolite.core.timetable import Schedule
 from monolite.errors import FileForeign, Rejected
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
@@ -146,6 +147,11 @@ class Client(Scheduler, Verbs):
             if run.ended:
                 return answer_text(Accepted(accepted=False, reason=f"the run has {run.status}"))
         raise AssertionError
+
+    async def schedule_by_name(self, name: str, workflow: str, args: str, spec: Spec) -> Schedule:
+        """Declare a schedule of the workflow called `workflow`, without its code."""
+        await self.amend_schedule(check_name(name), Declare(spec, workflow, 0, args))
+        return self.scheduled(name)
 
     async def amend_schedule(self, name: str, request: Amendment) -> tuple[str, ...]:
         now_us = _now_us()
