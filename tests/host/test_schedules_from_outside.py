@@ -159,6 +159,40 @@ def test_a_turn_that_did_not_see_a_pause_is_repeated(
     engine.close()
 
 
+def test_a_turn_that_is_repeated_keeps_others_out_until_it_has_committed(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_on(path, clock)
+    engine.turn([Amend("s", declare(hourly()), Answered())], clock.now_us())
+    door = SqliteDoor.open_door(path, create=False, now_us=clock.now_us())
+    clock.advance("1h")
+    reread = engine.schedules.reread
+    held: list[bool] = []
+
+    def read_then_others_write() -> None:
+        reread()
+        held.append(engine.batch.careful)
+        if not engine.batch.careful:
+            amended(door, SetPaused(paused=not held[1:]), clock)
+            engine.look_outside()
+
+    monkeypatch.setattr(engine.schedules, "reread", read_then_others_write)
+    engine.look_outside()
+    engine.turn([], clock.now_us())
+    assert held == [False, True]
+    with pytest.raises(apsw.BusyError):
+        monkeypatch.setattr(door, "_deadline_s", 0.0)
+        engine.store.mark()
+        door._con.execute("BEGIN IMMEDIATE")
+    engine.store.abort()
+    row = door.schedule("s")
+    assert row is not None
+    assert row.paused
+    assert door.counts() == {}
+    door.close()
+    engine.close()
+
+
 def test_two_who_declare_the_same_schedule_at_once_agree(path: Path, clock: ManualClock) -> None:
     engine = engine_on(path, clock)
     engine.turn([], clock.now_us())

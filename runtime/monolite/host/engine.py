@@ -224,6 +224,10 @@ class Engine:
     def _process(self, events: list[Event]) -> None:
         self.urgent.clear()
         self.transacted = False
+        if self.batch.careful:
+            # Others were first: keep them out, so that a busy one cannot be first for ever.
+            self.store.mark()
+            self.transacted = True
         self.residency.revive()
         if self.store.changed() or self.must_look_outside:
             self.inbox.take_outside()
