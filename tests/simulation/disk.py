@@ -39,7 +39,7 @@ def main() -> int:
         )
     print(
         f"{options.under}: {tally}\n{tally.cuts / (time.monotonic() - began_s):.0f} cuts a second"
-    )
+    )  # noqa: T201 - a command prints
     for loss in tally.losses[:10]:
         print(f"  {loss}")  # noqa: T201
     if options.under in CONTROLS:
