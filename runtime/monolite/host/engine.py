@@ -27,6 +27,7 @@ from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
+    Amend,
     Appended,
     Ask,
     AwaitEnd,
@@ -49,6 +50,7 @@ from monolite.host.operations import Operations
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
 from monolite.host.resident import Resident, Words
+from monolite.host.schedules import Schedules
 from monolite.host.streams import Streams
 from monolite.host.succession import LeftOver, Succession
 from monolite.store.protocol import Conflict, End, Link, Note, RolledBack, Store
@@ -92,6 +94,7 @@ class Engine:
         self.streams = Streams(self)
         self.landings = Landings(self)
         self.succession = Succession(self)
+        self.schedules = Schedules(self)
         self.batch = Batch()
         self.now_us = 0
         self.urgent: deque[partial[None]] = deque()
@@ -126,6 +129,7 @@ class Engine:
             Watch: self.audience.on_watch,
             Unwatch: self.audience.on_unwatch,
             Ask: self._on_ask,
+            Amend: self.schedules.on_amend,
         }
 
     # A turn.
@@ -164,6 +168,7 @@ class Engine:
         """Bring memory back to what is committed."""
         self.store.abort()
         self.residency.forget(self.batch)
+        self.schedules.forget()
         self.work = deque(left)
         self._left.clear()
         self.must_look_outside = True
@@ -205,10 +210,12 @@ class Engine:
         """When the next turn is needed if no event comes before."""
         if self.must_look_outside or self.work:
             return 0
-        due_us = self.residency.next_wake_us()
-        if self.message_due_us is not None:
-            return self.message_due_us if due_us is None else min(due_us, self.message_due_us)
-        return due_us
+        wakes = (
+            self.residency.next_wake_us(),
+            self.message_due_us,
+            self.schedules.next_wake_us,
+        )
+        return min((at_us for at_us in wakes if at_us is not None), default=None)
 
     def look_outside(self) -> None:
         """Say that another process may have written to the file."""
@@ -217,13 +224,21 @@ class Engine:
     def _process(self, events: list[Event]) -> None:
         self.urgent.clear()
         self.transacted = False
+        if self.batch.careful:
+            # Others were first: keep them out, so that a busy one cannot be first for ever.
+            self.store.mark()
+            self.transacted = True
         self.residency.revive()
         if self.store.changed() or self.must_look_outside:
             self.inbox.take_outside()
+            self.schedules.reread()
         for event in events:
             self._on[type(event)](event)
             if self.work or self.urgent:
                 self.run_work()
+        scheduled_us = self.schedules.next_wake_us
+        if scheduled_us is not None and scheduled_us <= self.now_us:
+            self.schedules.wake()
         self.residency.wake(self.now_us)
         self.run_work()
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
@@ -489,6 +504,8 @@ class Engine:
             waiting.insert(0, (run.parent_no, run.parent_key))
         for no, key in waiting:
             self.work.append(partial(self.answer_run, no, key, value, error))
+        if run.id in self.schedules.open:
+            self.schedules.ended(run.id)
 
     def answer_run(self, no: RunNo, key: str, value: str | None, error: str | None) -> None:
         parent = self.resident(no)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from monolite.core.failure import Failure
+from monolite.core.schedule import Amendment
 
 if TYPE_CHECKING:
     from monolite.host.engine import Engine
@@ -121,6 +122,25 @@ class Ask(msgspec.Struct):
     reply: Reply
 
 
+class Amend(msgspec.Struct):
+    """Change a schedule. Answers with the ids of the runs that come of it."""
+
+    name: str
+    request: Amendment
+    reply: Reply
+
+
 Event = (
-    Spawn | Post | Done | Failed | Returned | Appended | AwaitEnd | Unawait | Watch | Unwatch | Ask
+    Spawn
+    | Post
+    | Done
+    | Failed
+    | Returned
+    | Appended
+    | AwaitEnd
+    | Unawait
+    | Watch
+    | Unwatch
+    | Ask
+    | Amend
 )

@@ -12,11 +12,15 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.core.schedule import Amended, ScheduleRow
 
 R = TypeVar("R")
 
 JournalRow = tuple[RunNo, int, int, str, str, str | None, str | None, str | None]
 """run_no, n, at_us, kind, key, args, value, error."""
+
+ScheduleWrite = tuple[int | None, ScheduleRow | None]
+"""The revision that the row must have (None: there must be no row), and the new row, if any."""
 
 
 class Message(msgspec.Struct, gc=False):
@@ -100,6 +104,7 @@ class Writes:
         "replies",
         "retired",
         "runs",
+        "schedules",
         "states",
         "streams",
         "taken",
@@ -145,6 +150,7 @@ class Writes:
         self.unlinked: list[RunNo] = []
         self.notes: list[Note] = []
         self.ends: list[End] = []
+        self.schedules: dict[str, ScheduleWrite] = {}
 
     def __bool__(self) -> bool:
         return bool(
@@ -166,11 +172,12 @@ class Writes:
             or self.links
             or self.unlinked
             or self.notes
+            or self.schedules
         )
 
 
 class Conflict(Exception):
-    """Another process created the same run (id, generation) since it was looked up."""
+    """Another process made the same run (id, generation), or changed the same schedule."""
 
 
 class RolledBack(Conflict):
@@ -262,6 +269,14 @@ class Reader(Protocol):
         """Return the value of a run's view."""
         ...
 
+    def schedules(self) -> list[ScheduleRow]:
+        """Return every schedule, by name."""
+        ...
+
+    def schedule(self, name: str) -> ScheduleRow | None:
+        """Return the schedule of this name."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -338,6 +353,10 @@ class Store(Reader, Protocol):
         """Return every link: few, kept in memory by the engine."""
         ...
 
+    def schedule_revisions(self) -> dict[str, int]:
+        """Return the revision of every schedule."""
+        ...
+
     def max_run_no(self) -> int: ...
 
     def max_seq(self) -> int:
@@ -373,4 +392,10 @@ class Door(Protocol):
 
     def post_to_actor(self, actor: Run, message: Message) -> tuple[Run, bool]:
         """Insert a message to an actor, and the actor's run if it does not exist yet."""
+        ...
+
+    def amend_schedule(
+        self, name: str, decide: Callable[[ScheduleRow | None], Amended], now_us: int
+    ) -> Amended:
+        """Give a schedule the row that `decide` makes of it, and queue the runs it wants."""
         ...

@@ -22,6 +22,7 @@ from monolite.store.sqlite.blobs import BLOB_CHARS_MIN, aside, light
 from monolite.store.sqlite.owner import Owner, OwnerLock, this_process
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import schema, statements
+from monolite.store.sqlite.timetable import write_schedules
 
 R = TypeVar("R")
 
@@ -272,6 +273,8 @@ class SqliteStore(SqliteReader):
                     for x in writes.ends
                 ],
             )
+        if writes.schedules:
+            write_schedules(self._con, writes.schedules.items())
 
     def _lighten(self, writes: Writes) -> None:
         """Put large values aside, leaving references in their rows."""
@@ -348,6 +351,10 @@ class SqliteStore(SqliteReader):
 
     def links(self) -> list[Link]:
         return [Link(*row) for row in self._con.execute(self._sql["links"])]
+
+    def schedule_revisions(self) -> dict[str, int]:
+        rows = self._con.execute(self._sql["schedule_revisions"])
+        return {str(name): int(str(revision)) for name, revision in rows}
 
     def max_run_no(self) -> int:
         return self._number("max_run_no")
