@@ -128,7 +128,7 @@ async def test_a_call_that_fails_is_told_in_our_words_and_loses_nothing(
 ) -> None:
     order = FAILURES[failure]
     files = paths(directory)
-    last = calls(children, next(files), order.kinds)
+    last = calls(children, next(files), Kind(order.kinds))
     told: set[str] = set()
     for at in range(1, last + 1, every if last > 10 else 1):
         path = next(files)
