@@ -20,6 +20,7 @@ NAMES = (
     "hot_actor",
     "ask",
     "wake",
+    "processes",
     "replay",
     "recovery",
     "file_size",

@@ -3,8 +3,8 @@
 MonoliteError
   you misused it   PayloadInvalid, NotDurable, UnknownWorkflow, UnknownSchedule, AlreadyExists,
                    Misused
-  it failed        WorkflowFailed, ActivityFailed (ActivityTimedOut, Interrupted), Cancelled,
-                   Terminated, Rejected, RemoteError
+  it failed        WorkflowFailed, ActivityFailed (ActivityTimedOut, Interrupted), ProcessDied,
+                   Cancelled, Terminated, Rejected, RemoteError
   the code changed Diverged
   the file         FileOwned, FileTooNew, FileForeign, FileDamaged, Fenced, StorageFull,
                    CommitUnknown
@@ -177,6 +177,40 @@ class ActivityTimedOut(ActivityFailed):
     @classmethod
     def restore(cls, fields: dict[str, Any], message: str, cause: BaseException | None) -> Any:
         return cls(**fields, cause=cause)
+
+
+class ProcessDied(MonoliteError):
+    """The process that ran an attempt died of it; `status` or `signal` says how it ended."""
+
+    def __init__(
+        self,
+        name: str = "",
+        status: int | None = None,
+        signal: str | None = None,
+        memory: str | None = None,
+    ) -> None:
+        how = f"ended with exit status {status}"
+        if signal is not None:
+            how = f"was killed by {signal}"
+        elif status is None:
+            how = "closed its line to the engine"
+        limit = "" if memory is None else f" (its memory limit is {memory})"
+        super().__init__(
+            f"the process of activity {name!r} {how} before it returned{limit}; "
+            "its traceback holds the end of its standard error"
+        )
+        self.name = name
+        self.status = status
+        self.signal = signal
+        self.memory = memory
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "status": self.status,
+            "signal": self.signal,
+            "memory": self.memory,
+        }
 
 
 class Interrupted(ActivityFailed):

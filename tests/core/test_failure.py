@@ -351,6 +351,8 @@ OURS: list[MonoliteError] = [
     errors.WorkflowFailed("order-1", ValueError("bad")),
     errors.ActivityFailed("charge", 3, ValueError("bad")),
     errors.ActivityTimedOut("start-to-close", "charge", 2, limit_s=1.5),
+    errors.ProcessDied("charge", None, "SIGSEGV", "100 MB"),
+    errors.ProcessDied("charge", 3),
     errors.Interrupted("charge"),
     errors.Cancelled("order-1", "enough"),
     errors.Terminated("order-1", "enough"),

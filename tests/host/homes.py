@@ -41,12 +41,14 @@ class Home:
         clock: Clock | None = None,
         max_live: int = 10_000,
         shutdown_grace: Duration = GRACE_S,
+        processes: int | None = None,
     ) -> Runtime:
         settings: dict[str, Any] = {
             "actors": actors,
             "clock": clock,
             "max_live": max_live,
             "shutdown_grace": shutdown_grace,
+            "processes": processes,
         }
         if self.path is None:
             return RuntimeOn(self._memory, **settings)

@@ -12,6 +12,7 @@ from monolite.core.admission import check_id
 from monolite.core.duration import Duration, seconds
 from monolite.core.loop import running_loop
 from monolite.core.retry import Retry, as_retry
+from monolite.core.size import Size, size_bytes
 from monolite.errors import Misused
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ SHOWN_MAX = 200
 """Characters of the arguments that a call's repr shows."""
 
 
+RUN_IN = ("thread", "process")
+"""Where an activity can run: here, or in a child process."""
+
+
+def check_run_in(run_in: str) -> str:
+    """Return where an activity is to run; raise Misused if there is no such place."""
+    if run_in not in RUN_IN:
+        msg = f"run_in={run_in!r} is not available; it is 'thread' or 'process'"
+        raise Misused(msg)
+    return run_in
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What can be said of one call beside its arguments; None: the definition's own."""
 
@@ -34,6 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     at_most_once: bool = False
     run_in: str = "thread"
+    memory_bytes: int | None = None
 
 
 class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
@@ -75,12 +89,15 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         retry: Retry | int | bool | None = None,
         name: str | None = None,
         at_most_once: bool | None = None,
+        run_in: str | None = None,
+        memory: Size | None = None,
     ) -> Call[R_co]:
         """Return a copy of this call with other options; what is not given stays.
 
         This call stays as it is, and may be awaited too.
         `timeout` limits each attempt (a Duration); `retry` is a Retry, a number of attempts or
-        False; `name` is the name it is journaled under.
+        False; `name` is the name it is journaled under; `run_in` is "thread" or "process";
+        `memory` limits an attempt in a process (bytes, or text such as "512MB").
         """
         self._used = self._used or None
         changes: dict[str, Any] = {
@@ -88,6 +105,8 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             "retry": None if retry is None else as_retry(retry),
             "name": None if name is None else check_id(name, "name"),
             "at_most_once": at_most_once,
+            "run_in": None if run_in is None else check_run_in(run_in),
+            "memory_bytes": None if memory is None else size_bytes(memory, name="memory"),
         }
         given = {field: value for field, value in changes.items() if value is not None}
         opts = msgspec.structs.replace(self.opts, **given)

@@ -7,19 +7,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from monolite.core.admission import check_id
-from monolite.core.call import Call, Options
+from monolite.core.call import Call, Options, check_run_in
 from monolite.core.duration import Duration, seconds
 from monolite.core.failure import register_exception
 from monolite.core.retry import Retry, as_retry
 from monolite.core.signature import Signature
+from monolite.core.size import Size, size_bytes
 from monolite.errors import Misused
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-RUN_IN = ("thread",)
-"""Where a synchronous activity can run."""
 
 
 class Definition(Generic[R_co]):
@@ -103,6 +101,17 @@ def workflow(fn: Any = None, /, *, name: str | None = None, version: int = 1) ->
     return decorate if fn is None else decorate(fn)
 
 
+def check_findable(fn: Any) -> None:
+    """Raise Misused for a function that another process could not find by its name."""
+    found = str(getattr(fn, "__qualname__", "<no name>"))
+    if "<" in found or inspect.ismethod(fn):
+        msg = (
+            f'{fn!r} cannot be run_in="process": another process finds it by its module and '
+            "name; define it at the top level of a module"
+        )
+        raise Misused(msg)
+
+
 class _ActivityDecorator:
     """What `@activity(...)` returns: takes an async or a sync function."""
 
@@ -115,6 +124,8 @@ class _ActivityDecorator:
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Activity[P, R]: ...
     def __call__(self, fn: Any, /) -> Any:
+        if self._opts.run_in == "process":
+            check_findable(fn)
         made: Activity[..., Any] = Activity(fn, self._name, self._opts)
         return made
 
@@ -132,6 +143,7 @@ def activity(
     run_in: str = "thread",
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
+    memory: Size | None = None,
 ) -> _ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -143,24 +155,28 @@ def activity(
     run_in: str = "thread",
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
+    memory: Size | None = None,
 ) -> Any:
     """Make a function with side effects an activity: supervised, retried, journaled.
 
-    An `async def` runs on the host's event loop, a plain `def` in a worker thread. `timeout`
+    An `async def` runs on the host's event loop, a plain `def` in a worker thread; with
+    `run_in="process"` either runs in a child process, which is killed when it takes too long,
+    and may map `memory` more ("512MB") than it had when the attempt began. `timeout`
     limits each attempt; `retry` is a Retry, a number of attempts or False (default: 5 attempts
     with exponential back-off). `at_most_once=True`: an attempt cut off by a crash is not run
     again, `Interrupted` is raised instead. Exceptions of the types in `raises` come back to
     the workflow as themselves, not as RemoteError.
     """
-    if run_in not in RUN_IN:
-        msg = f"run_in={run_in!r} is not available; this version has run_in='thread'"
+    if memory is not None and run_in != "process":
+        msg = 'memory= limits a process of its own; add run_in="process"'
         raise Misused(msg)
     register_exception(*raises)
     opts = Options(
         timeout_s=None if timeout is None else seconds(timeout, name="timeout"),
         retry=None if retry is None else as_retry(retry),
-        run_in=run_in,
+        run_in=check_run_in(run_in),
         at_most_once=at_most_once,
+        memory_bytes=None if memory is None else size_bytes(memory, name="memory"),
     )
     decorate = _ActivityDecorator(name, opts)
     return decorate if fn is None else decorate(fn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from monolite.core.duration import Duration, seconds
@@ -65,6 +65,15 @@ class Retry:
     def retryable(self, error: BaseException) -> bool:
         """Return whether this kind of error is worth another attempt."""
         if isinstance(error, self._types):
+            return False
+        return self._predicate is None or not self._predicate(error)
+
+    def retryable_abroad(self, kinds: Sequence[str], error: BaseException) -> bool:
+        """Return the same for an error from another process.
+
+        `kinds` are the classes it had there, as "module:name"; `error` is what it is here.
+        """
+        if any(f"{cls.__module__}:{cls.__qualname__}" in kinds for cls in self._types):
             return False
         return self._predicate is None or not self._predicate(error)
 

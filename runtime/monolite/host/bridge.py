@@ -16,6 +16,11 @@ import anyio
 class Bridge(Protocol):
     """One host event loop, seen from this file's engine."""
 
+    @property
+    def backend(self) -> str:
+        """What anyio calls the loop."""
+        ...
+
     def soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Call back on the loop; may be called from any thread. Lost if the loop has closed."""
         ...
@@ -63,6 +68,8 @@ class AsyncioReply:
 
 class AsyncioBridge:
     """The bridge to an asyncio loop (or uvloop)."""
+
+    backend = "asyncio"
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -121,6 +128,8 @@ class AnyReply:
 
 class TrioBridge:
     """The bridge to a trio run; activities live in `nursery`."""
+
+    backend = "trio"
 
     def __init__(self, nursery: Any) -> None:
         import trio

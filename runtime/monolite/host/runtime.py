@@ -51,6 +51,8 @@ from monolite.host.events import (
     Watch,
 )
 from monolite.host.named import NamedHandle
+from monolite.host.outlet import Outlet
+from monolite.host.processes.executor import Executor
 from monolite.host.registry import Registry
 from monolite.host.requests import Feed, Posted, actor_call, prepare_spawn
 from monolite.host.resident import Words
@@ -82,8 +84,9 @@ class Runtime(Scheduler, Verbs):
     that hold them, whose code this process has. `durability` is "full" (a commit survives a
     power cut) or "normal" (only a crash of the process). `max_live` bounds the runs in memory;
     others wait in the file, and so does whatever has waited for a minute. A journal that reaches
-    `history_warning` entries is named in the log. `takeover=True` takes the file from an owner
-    that is stuck.
+    `history_warning` entries is named in the log. `processes` is how many activities may run in
+    child processes at once (default: the number of CPUs). `takeover=True` takes the file from
+    an owner that is stuck.
 
     Entering recovers what the file holds and resumes it; raises FileOwned, FileForeign,
     FileTooNew or FileDamaged, and then has changed nothing. Leaving lets running activities
@@ -100,14 +103,16 @@ class Runtime(Scheduler, Verbs):
         shutdown_grace: Duration = SHUTDOWN_GRACE_S,
         takeover: bool = False,
         history_warning: int = 10_000,
+        processes: int | None = None,
         clock: Clock | None = None,
     ) -> None:
         if durability not in SYNCHRONOUS:
             msg = f"durability={durability!r} is neither 'full' nor 'normal'"
             raise Misused(msg)
-        if max_live < 1:
-            msg = f"max_live must be at least 1, not {max_live!r}"
-            raise Misused(msg)
+        for name, number in (("max_live", max_live), ("processes", processes)):
+            if number is not None and number < 1:
+                msg = f"{name} must be at least 1, not {number!r}"
+                raise Misused(msg)
         # By its one true name: beside that are the lock, the log and the bell.
         self.path = path if str(path) == ":memory:" else Path(os.path.realpath(path))
         self._registry = Registry(actors)
@@ -116,10 +121,13 @@ class Runtime(Scheduler, Verbs):
         self._grace_s = seconds(shutdown_grace, name="shutdown_grace")
         self._takeover = takeover
         self._history_warning = history_warning
+        self._processes = processes
         self._clock = clock or SystemClock()
         self._bridge: Bridge | None = None
         self._thread: EngineThread | None = None
         self._supervisor: Supervisor | None = None
+        self._executor: Executor | None = None
+        self._outlet: Outlet | None = None
         self._pending: set[Any] = set()
         self._error: BaseException | None = None
         self._closing = False
@@ -152,7 +160,9 @@ class Runtime(Scheduler, Verbs):
 
     async def _open(self) -> None:
         self._bridge = bridge_here(self._tether.nursery)
-        self._supervisor = Supervisor(self._bridge, self._post, self)
+        self._executor = Executor(self._bridge, self._post, self._processes)
+        self._supervisor = Supervisor(self._bridge, self._post, self, self._executor)
+        self._outlet = Outlet(self._supervisor, self._publish)
         path = self.path if isinstance(self.path, Path) else None
         thread = EngineThread(
             self._open_engine,
@@ -203,6 +213,8 @@ class Runtime(Scheduler, Verbs):
             await self._leave()
             # An engine that failed hears of no outcome any more: then there is nothing to wait for.
             await self._supervisor.drain(self._grace_s if self._error is None else 0)
+            if self._executor is not None:
+                await self._executor.close()
             await self._stop_thread()
             self._refuse_pending()
         await self._tether.leave(kind, error, tb)
@@ -246,9 +258,11 @@ class Runtime(Scheduler, Verbs):
 
     def _carry_out(self, released: Released) -> None:
         """Do what a committed turn lets out."""
+        assert self._outlet is not None
+        self._outlet.take(released)
+
+    def _publish(self, released: Released) -> None:
         assert self._supervisor is not None
-        for flight in released.stopped:
-            self._supervisor.stop(flight)
         if released.launches:
             self._supervisor.launch(released.launches)
         for reply, value in released.answers:

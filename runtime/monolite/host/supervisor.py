@@ -1,4 +1,4 @@
-"""The supervisor: runs attempts at activities on the host's loop or in threads, and reports.
+"""The supervisor: has attempts at activities run, on the loop, in threads or processes; reports.
 
 Whatever an activity does (raise anything, return what is not JSON, run too long) becomes one
 report to the engine; none of it reaches the event loop.
@@ -28,6 +28,7 @@ from monolite.errors import ActivityTimedOut, PayloadInvalid
 from monolite.host.bridge import Bridge, PendingReply
 from monolite.host.events import Done, Failed, Returned
 from monolite.host.flights import Flight
+from monolite.host.processes.executor import Executor
 
 THREADS_MAX = 64
 """Synchronous activities running at once."""
@@ -72,11 +73,16 @@ class Supervisor:
     """Runs what the engine launches. All methods are called on the host's event loop."""
 
     def __init__(
-        self, bridge: Bridge, report: Callable[[Done | Failed | Returned], None], runtime: Any
+        self,
+        bridge: Bridge,
+        report: Callable[[Done | Failed | Returned], None],
+        runtime: Any,
+        executor: Executor,
     ) -> None:
         self._bridge = bridge
         self._report = report
         self._runtime = runtime
+        self._executor = executor
         self._queue: deque[Flight] = deque()
         self._running: dict[int, Lane] = {}
         self._lanes: set[Lane] = set()
@@ -98,14 +104,19 @@ class Supervisor:
         for flight in flights:
             self._report(Returned(flight.token))
 
-    def stop(self, flight: Flight) -> None:
-        """Cancel an attempt whose outcome nobody wants. A thread runs on, unheard."""
+    def stop(self, flight: Flight, gone: Callable[[], None]) -> bool:
+        """Cancel an attempt whose outcome nobody wants. A thread runs on, unheard.
+
+        Returns whether it runs in a process; then `gone` is called when that is killed.
+        """
+        killing = self._executor.kill(flight.token, gone)
         lane = self._running.pop(flight.token, None)
         if lane is None:
             flight.stopped = True
         else:
             lane.over = True  # even if the activity swallows it, the next must not feel it
             lane.cancel()
+        return killing
 
     @property
     def running(self) -> int:
@@ -196,6 +207,8 @@ class Supervisor:
         call = flight.call
         timeout_s = call.opts.timeout_s
         try:
+            if call.opts.run_in == "process":
+                return await self._executor.run(flight)
             if timeout_s is None:
                 value = await self._run(flight)
             else:

@@ -22,6 +22,8 @@ from monolite.host.batch import Released
 from monolite.host.bridge import AsyncioBridge, Bridge, PendingReply
 from monolite.host.engine import Engine
 from monolite.host.events import Event, Post
+from monolite.host.outlet import Outlet
+from monolite.host.processes.executor import Executor
 from monolite.host.requests import Posted
 from monolite.host.runtime import Runtime
 from monolite.store.protocol import Store
@@ -91,15 +93,18 @@ class VirtualRuntime(Runtime):
             failed=self._on_failed,
             one_by_one=self._one_by_one,
         )
+        self._executor = Executor(bridge, stepper.post, 1)  # the kit asks for no processes
         self._supervisor = VirtualSupervisor(
             bridge,
             stepper.post,
             self,
+            self._executor,
             clock=self._virtual_clock,
             engine=stepper.engine,
             stand_ins=self._stand_ins,
             moved=self._note_move,
         )
+        self._outlet = Outlet(self._supervisor, self._publish)
         self.lives += 1
         stepper.poke()
 

@@ -12,6 +12,7 @@ from monolite.host.bridge import Bridge, TrioBridge
 from monolite.host.engine import Engine
 from monolite.host.events import Done, Failed, Returned
 from monolite.host.flights import Flight
+from monolite.host.processes.executor import Executor
 from monolite.host.supervisor import CANCEL_WAIT_S, Supervisor
 from monolite.testing.clock import VirtualClock
 from monolite.testing.standin import StandIns
@@ -25,13 +26,14 @@ class VirtualSupervisor(Supervisor):
         bridge: Bridge,
         report: Callable[[Done | Failed | Returned], None],
         runtime: Any,
+        executor: Executor,
         *,
         clock: VirtualClock,
         engine: Engine,
         stand_ins: StandIns,
         moved: Callable[[], None],
     ) -> None:
-        super().__init__(bridge, report, runtime)
+        super().__init__(bridge, report, runtime, executor)
         self._clock = clock
         self._engine = engine
         self._stand_ins = stand_ins
