@@ -54,6 +54,11 @@ class Ledger:
             raise Lost("it is another file")
         self._epoch, self._openings, self._file_id = epoch, 0, file_id
 
+    @property
+    def promised(self) -> bool:
+        """Whether anybody was told anything that the file has to keep."""
+        return self._epoch > 0 or self._acknowledged_to > 0
+
     def judge(self, found: Contents) -> None:
         """Raise Lost unless the file holds a prefix of what was tried, and all acknowledged."""
         numbers = found.numbers()

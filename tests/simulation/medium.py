@@ -90,10 +90,15 @@ class Inode:
         return fitted(content, self.length)
 
     def fail_sync(self, chance: Random) -> None:
-        """Some of it reaches the medium; the rest is dropped, and the cache goes on showing it."""
+        """Some of it reaches the medium; the rest is dropped, and the cache goes on showing it.
+
+        Pages are dropped, but not a truncation, which is in the file system's journal.
+        """
         self.durable = self.settled(chance)
         self.dropped = self.dropped or bool(self.pending)
         self.pending.clear()
+        if len(self.durable) > self.length:
+            self.pending.append(Truncate(self.length))
 
     def settled(self, chance: Random) -> bytearray:
         """Return what the medium holds after a power cut at this moment."""

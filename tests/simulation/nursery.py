@@ -55,7 +55,7 @@ class Order(msgspec.Struct, frozen=True):
     action: int = Action.COUNT
     at: int = 0
     errno: int = 0
-    kinds: int = Kind.ANY
+    kinds: Kind = Kind.ANY
 
 
 def deliver(order: Order) -> int:

@@ -48,6 +48,14 @@ def test_a_sync_fails_then_the_process_restarts_then_the_power_fails(run: Run, c
     assert tally.unknown > cuts // 4
 
 
+def test_the_same_seed_gives_the_same_lives(vfs: SimVFS, directory: Path) -> None:
+    tallies = [
+        cut_power(vfs, directory / name, cuts=60, seed=3, circumstances=Circumstances())
+        for name in ("first", "again")
+    ]
+    assert tallies[0] == tallies[1]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 def test_a_hundred_thousand_power_cuts(run: Run) -> None:
