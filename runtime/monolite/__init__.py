@@ -20,6 +20,7 @@ from monolite.core.entry import Accepted
 from monolite.core.failure import register_exception
 from monolite.core.handle import Handle, HistoryEntry, Info
 from monolite.core.promise import Promise
+from monolite.core.queue import Breaker, Queue, Rate
 from monolite.core.retry import Retry
 from monolite.core.stream import Stream
 from monolite.core.transaction import Transaction, transaction
@@ -60,6 +61,7 @@ __all__ = [
     "Activity",
     "Actor",
     "AttemptInfo",
+    "Breaker",
     "Call",
     "Client",
     "ContinueAsNew",
@@ -70,6 +72,8 @@ __all__ = [
     "Info",
     "MonoliteError",
     "Promise",
+    "Queue",
+    "Rate",
     "Request",
     "Retry",
     "Runtime",
