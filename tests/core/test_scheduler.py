@@ -13,15 +13,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from monolite import Breaker, Queue, Rate
 from monolite.core.scheduler import GONE, HELD, OLDEST_EVERY, SHELVED, WAITING, Scheduler, Ticket
+from monolite.errors import Misused
 
-KEYS = ["a", "b", "c", None]
+KEYS = ["a", "b", "c", ""]
 
 
 def scheduler(**limits: Any) -> Scheduler:
     return Scheduler(Queue("q", **limits).limits)
 
 
-def fill(made: Scheduler, *tickets: tuple[str | None, int], since_us: int = 0) -> list[Ticket]:
+def fill(made: Scheduler, *tickets: tuple[str, int], since_us: int = 0) -> list[Ticket]:
     """Put in tickets of (key, priority), one after the other."""
     put = [Ticket("q", key, priority, since_us, n, n) for n, (key, priority) in enumerate(tickets)]
     for ticket in put:
@@ -39,13 +40,13 @@ def claimed(made: Scheduler, now_us: int = 0) -> list[Any]:
 
 def test_the_highest_priority_goes_first_and_equals_in_order() -> None:
     made = scheduler(concurrency=4)
-    fill(made, (None, 0), (None, 5), (None, -1), (None, 5))
+    fill(made, ("", 0), ("", 5), ("", -1), ("", 5))
     assert claimed(made) == [1, 3, 0, 2]
 
 
 def test_no_more_than_the_concurrency_run() -> None:
     made = scheduler(concurrency=2)
-    first, *_ = fill(made, (None, 0), (None, 0), (None, 0))
+    first, *_ = fill(made, ("", 0), ("", 0), ("", 0))
     assert claimed(made) == [0, 1]
     assert made.next_us(0) is None
     made.leave(first, 0, succeeded=True)
@@ -96,10 +97,10 @@ def test_a_key_that_always_comes_back_does_not_starve_another() -> None:
 
 def test_what_has_waited_longest_starts_whatever_comes_with_a_higher_priority() -> None:
     made = scheduler(concurrency=1)
-    (low,) = fill(made, (None, -5))
+    (low,) = fill(made, ("", -5))
     seq = 1
     for n in range(OLDEST_EVERY):
-        made.move(Ticket("q", None, 7, n, seq + n, "high"), WAITING)
+        made.move(Ticket("q", "", 7, n, seq + n, "high"), WAITING)
         ticket = made.claim(n)
         assert ticket is not None
         made.leave(ticket, n, succeeded=True)
@@ -108,7 +109,7 @@ def test_what_has_waited_longest_starts_whatever_comes_with_a_higher_priority() 
 
 def test_a_paused_queue_starts_nothing() -> None:
     made = scheduler()
-    fill(made, (None, 0))
+    fill(made, ("", 0))
     made.paused = True
     assert (claimed(made), made.next_us(0)) == ([], None)
     made.paused = False
@@ -117,7 +118,7 @@ def test_a_paused_queue_starts_nothing() -> None:
 
 def test_a_rate_lets_a_burst_start_and_the_rest_when_it_is_over() -> None:
     made = scheduler(rate=Rate(2, 1))
-    fill(made, *[(None, 0)] * 5)
+    fill(made, *[("", 0)] * 5)
     assert claimed(made, 0) == [0, 1]
     assert made.next_us(10) == 1_000_000
     assert claimed(made, 999_999) == []
@@ -127,7 +128,7 @@ def test_a_rate_lets_a_burst_start_and_the_rest_when_it_is_over() -> None:
 
 def test_a_clock_that_is_set_back_stops_a_rate_for_one_period_at_most() -> None:
     made = scheduler(rate=Rate(1, 1), breaker=Breaker(1, 5))
-    first, _ = fill(made, (None, 0), (None, 0))
+    first, _ = fill(made, ("", 0), ("", 0))
     hour_us = 3_600_000_000
     assert claimed(made, hour_us) == [0]
     made.leave(first, hour_us, succeeded=False)
@@ -136,7 +137,7 @@ def test_a_clock_that_is_set_back_stops_a_rate_for_one_period_at_most() -> None:
 
 def test_a_breaker_opens_lets_one_probe_and_closes_with_its_success() -> None:
     made = scheduler(breaker=Breaker(2, 10), concurrency=3)
-    put = fill(made, *[(None, 0)] * 8)
+    put = fill(made, *[("", 0)] * 8)
     assert claimed(made, 0) == [0, 1, 2]
     made.leave(put[0], 0, succeeded=False)
     made.leave(put[1], 0, succeeded=False)
@@ -155,7 +156,7 @@ def test_a_breaker_opens_lets_one_probe_and_closes_with_its_success() -> None:
 
 def test_a_success_in_between_keeps_the_breaker_closed() -> None:
     made = scheduler(breaker=Breaker(2, 10))
-    put = fill(made, *[(None, 0)] * 4)
+    put = fill(made, *[("", 0)] * 4)
     claimed(made)
     for ticket, succeeded in zip(put, [False, True, False, None], strict=True):
         made.leave(ticket, 0, succeeded=succeeded)
@@ -242,7 +243,7 @@ class Model(RuleBasedStateMachine):
         self.seq = 0
 
     @rule(key=st.sampled_from(KEYS), priority=st.integers(0, 2), since=st.integers(0, 5))
-    def put(self, key: str | None, priority: int, since: int) -> None:
+    def put(self, key: str, priority: int, since: int) -> None:
         self.seq += 1
         ticket = Ticket("q", key, priority, since, self.seq, self.seq)
         self.naive.lane(ticket.key)
@@ -308,8 +309,6 @@ TestModel.settings = settings(max_examples=150, stateful_step_count=60, deadline
     ],
 )
 def test_limits_that_make_no_sense_are_refused(make: Callable[[], Any], words: str) -> None:
-    from monolite.errors import Misused
-
     with pytest.raises(Misused, match=words):
         make()
 

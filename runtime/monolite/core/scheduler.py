@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+import msgspec
+
 from monolite.core.bucket import Bucket
 from monolite.core.queue import Limits
 
@@ -31,21 +33,16 @@ Memo = tuple[Any, ...]
 """What a scheduler is beside its tickets: to go back to if a commit fails."""
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False, gc=False):
     """One thing to start: a run, or an attempt at an activity. `subject` is the caller's own."""
 
-    __slots__ = ("key", "priority", "queue", "seq", "since_us", "state", "subject")
-
-    def __init__(
-        self, queue: str, key: str | None, priority: int, since_us: int, seq: int, subject: Any
-    ) -> None:
-        self.queue = queue
-        self.key = key or ""
-        self.priority = priority
-        self.since_us = since_us
-        self.seq = seq
-        self.subject = subject
-        self.state = GONE
+    queue: str
+    key: str
+    priority: int
+    since_us: int
+    seq: int
+    subject: Any
+    state: int = GONE
 
 
 class _Lane:

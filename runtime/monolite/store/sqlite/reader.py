@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
-from monolite.store.protocol import Message, RunFilter, State
+from monolite.store.protocol import Message, QueueRow, RunFilter, State
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.blobs import REFERENCE, whole
 from monolite.store.sqlite.statements import statements
@@ -55,6 +55,7 @@ class SqliteReader:
             "id_prefix": where.id_prefix,
             "parent": where.parent,
             "open": where.open,
+            "queue": where.queue,
             "attributes": msgspec.json.encode(where.attributes or {}, order="sorted").decode(),
             "limit": where.limit,
         }
@@ -119,6 +120,19 @@ class SqliteReader:
     def state(self, no: RunNo) -> State | None:
         row = self._con.execute(self._sql["state"], (no,)).fetchone()
         return None if row is None else State(*row)
+
+    def queues(self) -> list[QueueRow]:
+        rows: Any = self._con.execute(self._sql["queues"])
+        return [QueueRow(*row[:3], bool(row[3]), *row[4:]) for row in rows]
+
+    def dead(self, queue: str, limit: int) -> list[Run]:
+        rows: Any = self._con.execute(self._sql["dead"], (queue, limit)).fetchall()
+        found = [self.run(RunNo(row[0])) for row in rows]
+        return [run for run in found if run is not None]
+
+    def deduped(self, queue: str, dedupe: str) -> RunNo | None:
+        row = self._con.execute(self._sql["deduped"], (queue, dedupe)).fetchone()
+        return None if row is None else RunNo(int(str(row[0])))
 
     def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
         if run.generation == 1:
