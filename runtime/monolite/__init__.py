@@ -29,12 +29,15 @@ from monolite.errors import MonoliteError
 
 if TYPE_CHECKING:
     from monolite.host.client import Client
+    from monolite.host.queue_handle import QueueHandle, QueueInfo
     from monolite.host.runtime import Runtime
     from monolite.host.saga import Saga
     from monolite.host.spawning import actor, send, spawn
 else:
     _HOST = {
         "Client": "monolite.host.client",
+        "QueueHandle": "monolite.host.queue_handle",
+        "QueueInfo": "monolite.host.queue_handle",
         "Runtime": "monolite.host.runtime",
         "Saga": "monolite.host.saga",
         "actor": "monolite.host.spawning",
@@ -73,6 +76,8 @@ __all__ = [
     "MonoliteError",
     "Promise",
     "Queue",
+    "QueueHandle",
+    "QueueInfo",
     "Rate",
     "Request",
     "Retry",

@@ -11,6 +11,8 @@ import msgspec
 from monolite.core.admission import check_id
 from monolite.core.duration import Duration, seconds
 from monolite.core.loop import running_loop
+from monolite.core.place import Place
+from monolite.core.queue import check_key, check_priority
 from monolite.core.retry import Retry, as_retry
 from monolite.errors import Misused
 
@@ -34,6 +36,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     at_most_once: bool = False
     run_in: str = "thread"
+    queue: str | None = None
+    key: str | None = None
+    priority: int | None = None
+
+    def place(self) -> Place | None:
+        """Return where the call waits for its turn, or None if it waits nowhere."""
+        return None if self.queue is None else Place(self.queue, self.key, self.priority or 0)
 
 
 class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
@@ -75,12 +84,17 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         retry: Retry | int | bool | None = None,
         name: str | None = None,
         at_most_once: bool | None = None,
+        queue: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
     ) -> Call[R_co]:
         """Return a copy of this call with other options; what is not given stays.
 
         This call stays as it is, and may be awaited too.
         `timeout` limits each attempt (a Duration); `retry` is a Retry, a number of attempts or
-        False; `name` is the name it is journaled under.
+        False; `name` is the name it is journaled under. With `queue` an activity, or a child
+        workflow, waits for its turn there: higher `priority` first, `key` (such as a tenant)
+        being what the queue's `per_key` counts by and what it is fair between.
         """
         self._used = self._used or None
         changes: dict[str, Any] = {
@@ -88,9 +102,15 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             "retry": None if retry is None else as_retry(retry),
             "name": None if name is None else check_id(name, "name"),
             "at_most_once": at_most_once,
+            "queue": None if queue is None else check_id(queue, "name of a queue"),
+            "key": check_key(key),
+            "priority": None if priority is None else check_priority(priority),
         }
         given = {field: value for field, value in changes.items() if value is not None}
         opts = msgspec.structs.replace(self.opts, **given)
+        if opts.queue is None and (opts.key is not None or opts.priority is not None):
+            msg = f"{self!r} goes through no queue, where key and priority count; give queue= too"
+            raise Misused(msg)
         changed = Call(self.definition, self.args, self.kwargs, opts)
         changed.address = self.address
         return changed

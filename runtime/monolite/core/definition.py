@@ -132,6 +132,7 @@ def activity(
     run_in: str = "thread",
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
+    queue: str | None = None,
 ) -> _ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -143,6 +144,7 @@ def activity(
     run_in: str = "thread",
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
+    queue: str | None = None,
 ) -> Any:
     """Make a function with side effects an activity: supervised, retried, journaled.
 
@@ -150,7 +152,8 @@ def activity(
     limits each attempt; `retry` is a Retry, a number of attempts or False (default: 5 attempts
     with exponential back-off). `at_most_once=True`: an attempt cut off by a crash is not run
     again, `Interrupted` is raised instead. Exceptions of the types in `raises` come back to
-    the workflow as themselves, not as RemoteError.
+    the workflow as themselves, not as RemoteError. With `queue` each attempt waits for its
+    turn in the queue of that name.
     """
     if run_in not in RUN_IN:
         msg = f"run_in={run_in!r} is not available; this version has run_in='thread'"
@@ -161,6 +164,7 @@ def activity(
         retry=None if retry is None else as_retry(retry),
         run_in=run_in,
         at_most_once=at_most_once,
+        queue=None if queue is None else check_id(queue, "name of a queue"),
     )
     decorate = _ActivityDecorator(name, opts)
     return decorate if fn is None else decorate(fn)

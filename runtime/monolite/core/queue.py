@@ -129,21 +129,6 @@ class Queue:
         return f"Queue({self.name!r}, {self.limits.encoded()})"
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """Where a call waits: the queue, its key there, and its priority."""
-
-    queue: str
-    key: str | None = None
-    priority: int = 0
-    dedupe: str | None = None
-    on_duplicate: str = "attach"
-    debounce_us: int = 0
-
-
-DUPLICATES = ("attach", "reject", "replace")
-"""What a spawn may ask for if its `dedupe` key is waiting in the queue."""
-
-
 def changed(limits: Limits, given: dict[str, Any]) -> Limits:
     """Return limits with what is given changed; raise Misused if they make no sense."""
     plain: dict[str, Any] = {}

@@ -8,8 +8,9 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 import anyio
 import anyio.to_thread
@@ -19,16 +20,19 @@ from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_conflict, check_id, receive
 from monolite.core.call import Call
 from monolite.core.definition import Workflow
-from monolite.core.duration import Duration
+from monolite.core.duration import Duration, seconds
 from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
+from monolite.core.place import Place
 from monolite.errors import FileForeign, Rejected
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, rejection, result_text, unknown
-from monolite.host.requests import Sent, actor_call, prepare_spawn
+from monolite.host.queue_handle import LimitChanges, QueueHandle, QueueInfo, declared
+from monolite.host.queue_port import ClientQueues
+from monolite.host.requests import Sent, actor_call, prepare_place, prepare_spawn, until
 from monolite.host.verbs import Verbs
 from monolite.store.protocol import Message, Reader, RunFilter, State
 from monolite.store.sqlite.connection import translated
@@ -55,6 +59,7 @@ class Client(Verbs):
         self._create = create
         self._door: SqliteDoor | None = None
         self._lock = anyio.Lock()
+        self._queue_port = ClientQueues(self.path, self._commit, self._read, self._looks, _now_us)
         if not create and not self.path.exists():
             msg = f"{self.path} does not exist; start a Runtime on it first, or pass create=True"
             raise FileForeign(msg)
@@ -79,24 +84,61 @@ class Client(Verbs):
         *,
         id: str | None = None,
         id_conflict: str = "attach",
+        queue: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
         delay: Duration | None = None,
+        eta: datetime | None = None,
         attributes: dict[str, Any] | None = None,
+        dedupe: str | None = None,
+        on_duplicate: str = "attach",
+        debounce: Duration | None = None,
     ) -> Handle[R]:
         """Queue a run of a workflow; it is in the file when this returns. See Runtime.spawn."""
         named = secrets.token_hex(12) if id is None else id
+        place = prepare_place(
+            call,
+            queue=queue,
+            key=key,
+            priority=priority,
+            dedupe=dedupe,
+            on_duplicate=on_duplicate,
+            debounce=debounce,
+        )
+        delay = until(delay, eta, _now_us())
+        delay = debounce if delay is None else delay
         spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
-        await self._spawn(spawn)
-        return Handle(spawn[0], self, call.definition.signature.result)
+        return Handle(await self._spawn(spawn, place), self, call.definition.signature.result)
+
+    async def queue(self, name: str, **limits: Unpack[LimitChanges]) -> QueueHandle:
+        """Return a handle of a queue, having set the limits given. See Runtime.queue."""
+        port = self._queue_port
+        await port.change_queue(check_id(name, "name of a queue"), declared(name, {**limits}))
+        return QueueHandle(name, port)
+
+    async def queues(self) -> builtins.list[QueueInfo]:
+        """Return what the file says of every queue, by name."""
+        return await self._queue_port.describe_queues()
 
     async def spawn_by_name(
-        self, name: str, args: str, *, id: str, id_conflict: str = "attach"
+        self,
+        name: str,
+        args: str,
+        *,
+        id: str,
+        id_conflict: str = "attach",
+        delay: Duration | None = None,
+        place: Place | None = None,
     ) -> Handle[Any]:
         """Queue a run of the workflow called `name`, without its code; `args` is a JSON array."""
-        sent = (check_id(id), name, args, 0, check_conflict(id_conflict), 0, None)
-        await self._spawn(sent)
-        return Handle(id, self)
+        if delay is None and place is not None:
+            delay_us = place.debounce_us
+        else:
+            delay_us = round(seconds(delay or 0, name="delay") * 1_000_000)
+        sent = (check_id(id), name, args, 0, check_conflict(id_conflict), delay_us, None)
+        return Handle(await self._spawn(sent, place), self)
 
-    async def _spawn(self, sent: Sent) -> None:
+    async def _spawn(self, sent: Sent, place: Place | None = None) -> str:
         id, name, args, version, id_conflict, delay_us, attributes = sent
         now_us = _now_us()
         run = Run(
@@ -108,11 +150,14 @@ class Client(Verbs):
             status=e.QUEUED,
             args=args,
             created_us=now_us,
-            wake_at_us=now_us + delay_us,
+            wake_at_us=None if place is not None and not delay_us else now_us + delay_us,
             attributes=attributes,
             updated_us=now_us,
         )
-        await self._commit(lambda door: door.spawn(run, id_conflict))
+        if place is not None:
+            run.queue, run.queue_key, run.priority = place.queue, place.key, place.priority
+            run.queued_us, run.dedupe = now_us + delay_us, place.dedupe
+        return (await self._commit(lambda door: door.spawn(run, id_conflict, place))).id
 
     async def send_signal(
         self, id: str, name: str, text: str, message_id: str | None = None
@@ -267,6 +312,7 @@ class Client(Verbs):
         id_prefix: str | None = None,
         parent: str | None = None,
         attributes: dict[str, Any] | None = None,
+        queue: str | None = None,
         limit: int = 100,
     ) -> builtins.list[Info]:
         """Return the runs that match everything given, newest first, at most `limit`."""
@@ -276,6 +322,7 @@ class Client(Verbs):
             id_prefix=id_prefix,
             parent=parent,
             attributes=attributes,
+            queue=queue,
             limit=limit,
         )
         return [report.info(run) for run in await self._read(lambda reader: reader.runs(where))]

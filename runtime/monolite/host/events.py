@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from monolite.core.failure import Failure
+from monolite.core.place import Place
+from monolite.store.protocol import QueueRow
 
 if TYPE_CHECKING:
     from monolite.host.engine import Engine
@@ -39,6 +41,8 @@ class Spawn(msgspec.Struct):
     reply: Reply
     fresh: bool = False
     """The id was made for this run: there is no need to look for another of it."""
+    place: Place | None = None
+    """The queue that it goes through, if it does."""
 
 
 class Post(msgspec.Struct):
@@ -121,6 +125,45 @@ class Ask(msgspec.Struct):
     reply: Reply
 
 
+class ChangeQueue(msgspec.Struct):
+    """Make of a queue's row what `change` returns, given it and the names of all queues.
+
+    Answers with the row.
+    """
+
+    name: str
+    change: Callable[[QueueRow | None, list[str]], QueueRow]
+    reply: Reply
+
+
+class RetryDead(msgspec.Struct):
+    """Queue failed runs again. Answers with their ids."""
+
+    queue: str
+    limit: int
+    reply: Reply
+
+
+class AwaitIdle(msgspec.Struct):
+    """Answer when nothing of a queue runs."""
+
+    queue: str
+    reply: Reply
+
+
 Event = (
-    Spawn | Post | Done | Failed | Returned | Appended | AwaitEnd | Unawait | Watch | Unwatch | Ask
+    Spawn
+    | Post
+    | Done
+    | Failed
+    | Returned
+    | Appended
+    | AwaitEnd
+    | Unawait
+    | Watch
+    | Unwatch
+    | Ask
+    | ChangeQueue
+    | RetryDead
+    | AwaitIdle
 )

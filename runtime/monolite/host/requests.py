@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -16,6 +17,8 @@ from monolite.core.definition import Definition
 from monolite.core.duration import Duration, seconds
 from monolite.core.handler import Address, Handler
 from monolite.core.payload import encode
+from monolite.core.place import DUPLICATES, Place
+from monolite.core.queue import check_key, check_priority
 from monolite.core.spawn import workflow_of
 from monolite.errors import Misused, Rejected
 from monolite.host.bridge import PendingReply
@@ -129,6 +132,53 @@ def prepare_spawn(
         0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
         _attributes_text(attributes) if attributes else None,
     )
+
+
+def prepare_place(
+    call: Call[Any],
+    *,
+    queue: str | None,
+    key: str | None,
+    priority: int | None,
+    dedupe: str | None,
+    on_duplicate: str,
+    debounce: Duration | None,
+) -> Place | None:
+    """Return which queue a spawn goes through, and as what; None if it goes through none.
+
+    What is given goes before what the call's own options say.
+    """
+    opts = call.opts
+    place = Place(
+        check_id(queue, "name of a queue") if queue is not None else opts.queue or "",
+        check_key(key) if key is not None else opts.key,
+        check_priority(priority) if priority is not None else opts.priority or 0,
+        None if dedupe is None else check_id(dedupe, "dedupe key"),
+        on_duplicate,
+        0 if debounce is None else round(seconds(debounce, name="debounce") * 1_000_000),
+    )
+    if on_duplicate not in DUPLICATES:
+        msg = f"on_duplicate={on_duplicate!r} is none of {', '.join(map(repr, DUPLICATES))}"
+        raise Misused(msg)
+    if place.debounce_us and dedupe is None:
+        raise Misused("debounce needs dedupe=: the key that says which spawns are the same")
+    if place.queue:
+        return place
+    if key is not None or priority or dedupe is not None:
+        raise Misused("key, priority and dedupe count in a queue; give queue= too")
+    return None
+
+
+def until(delay: Duration | None, eta: datetime | None, now_us: int) -> Duration | None:
+    """Return the delay of a spawn that is to start at `eta`, or after `delay`."""
+    if eta is None:
+        return delay
+    if delay is not None:
+        raise Misused("give delay= or eta=, not both")
+    if eta.tzinfo is None:
+        msg = f"eta={eta!r} has no time zone; use datetime.now(UTC) + ..., or .astimezone()"
+        raise Misused(msg)
+    return max(0.0, (round(eta.timestamp() * 1_000_000) - now_us) / 1_000_000)
 
 
 def _attributes_text(attributes: dict[str, Any]) -> str:

@@ -8,9 +8,10 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 import anyio
 import anyio.to_thread
@@ -28,6 +29,7 @@ from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
 from monolite.core.loop import running_loop
 from monolite.core.payload import encode
+from monolite.core.queue import Queue
 from monolite.errors import CommitUnknown, Misused
 from monolite.host import audit, order, report
 from monolite.host.audience import STREAM_PREFIX
@@ -49,8 +51,17 @@ from monolite.host.events import (
     Watch,
 )
 from monolite.host.named import NamedHandle
+from monolite.host.queue_handle import LimitChanges, QueueHandle, QueueInfo, declared
+from monolite.host.queue_port import RuntimeQueues, check_queues
 from monolite.host.registry import Registry
-from monolite.host.requests import Feed, Posted, actor_call, prepare_spawn
+from monolite.host.requests import (
+    Feed,
+    Posted,
+    actor_call,
+    prepare_place,
+    prepare_spawn,
+    until,
+)
 from monolite.host.resident import Words
 from monolite.host.supervisor import Supervisor
 from monolite.host.tether import Tether
@@ -78,7 +89,8 @@ class Runtime(Verbs):
     `path` is a file (created if missing) or ":memory:". `actors` are the workflows, or modules
     that hold them, whose code this process has. `durability` is "full" (a commit survives a
     power cut) or "normal" (only a crash of the process). `max_live` bounds the runs in memory;
-    others wait in the file, and so does whatever has waited for a minute. A journal that reaches
+    others wait in the file, and so does whatever has waited for a minute. `queues` declares
+    queues by name, with their limits. A journal that reaches
     `history_warning` entries is named in the log. `takeover=True` takes the file from an owner
     that is stuck.
 
@@ -98,6 +110,7 @@ class Runtime(Verbs):
         takeover: bool = False,
         history_warning: int = 10_000,
         clock: Clock | None = None,
+        queues: Iterable[Queue] = (),
     ) -> None:
         if durability not in SYNCHRONOUS:
             msg = f"durability={durability!r} is neither 'full' nor 'normal'"
@@ -113,6 +126,8 @@ class Runtime(Verbs):
         self._grace_s = seconds(shutdown_grace, name="shutdown_grace")
         self._takeover = takeover
         self._history_warning = history_warning
+        self._queues = check_queues(queues)
+        self._queue_port = RuntimeQueues(self._ask, self._read)
         self._clock = clock or SystemClock()
         self._bridge: Bridge | None = None
         self._thread: EngineThread | None = None
@@ -172,6 +187,7 @@ class Runtime(Verbs):
                 self._registry,
                 max_live=self._max_live,
                 history_warning=self._history_warning,
+                queues=self._queues,
             )
         except BaseException:
             store.close()
@@ -307,21 +323,60 @@ class Runtime(Verbs):
         *,
         id: str | None = None,
         id_conflict: str = "attach",
+        queue: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
         delay: Duration | None = None,
+        eta: datetime | None = None,
         attributes: dict[str, Any] | None = None,
+        dedupe: str | None = None,
+        on_duplicate: str = "attach",
+        debounce: Duration | None = None,
     ) -> Handle[R]:
         """Start a run of a workflow; it is durable when this returns.
 
         With an `id`, spawning again joins the run that exists (`id_conflict="attach"`), raises
-        AlreadyExists ("reject"), or terminates it and starts anew ("restart"). `delay` starts it
-        later. `attributes` are plain JSON to find it by. Raises UnknownWorkflow if the
-        workflow's code is not in `actors`, PayloadInvalid or TypeError for its arguments.
+        AlreadyExists ("reject"), or terminates it and starts anew ("restart"). `delay` or `eta` (an
+        aware datetime) starts it later. `attributes` are plain JSON to find it by. Raises
+        UnknownWorkflow if the workflow's code is not in `actors`, PayloadInvalid or TypeError
+        for its arguments, Misused for a queue that there is not.
+
+        In a `queue` it waits for its turn: higher `priority` first, fair between keys. If
+        another waits there with the same `dedupe` key, `on_duplicate` joins it ("attach"),
+        raises AlreadyExists ("reject") or takes its place ("replace"); with `debounce`, that
+        one takes these arguments and waits so long anew.
         """
         fresh = id is None
         named = self._new_id() if id is None else id
+        place = prepare_place(
+            call,
+            queue=queue,
+            key=key,
+            priority=priority,
+            dedupe=dedupe,
+            on_duplicate=on_duplicate,
+            debounce=debounce,
+        )
+        if eta is not None:
+            delay = until(delay, eta, self._clock.now_us())
+        delay = debounce if delay is None else delay
         spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
-        await self._ask(lambda reply: Spawn(*spawn, reply, fresh))
-        return Handle(spawn[0], self, call.definition.signature.result)
+        found = await self._ask(lambda reply: Spawn(*spawn, reply, fresh, place))
+        return Handle(found, self, call.definition.signature.result)
+
+    async def queue(self, name: str, **limits: Unpack[LimitChanges]) -> QueueHandle:
+        """Return a handle of a queue, having set the limits that are given.
+
+        A queue that there is not yet is made, if limits are given; else Misused is raised, which
+        names those there are.
+        """
+        port = self._queue_port
+        await port.change_queue(check_id(name, "name of a queue"), declared(name, {**limits}))
+        return QueueHandle(name, port)
+
+    async def queues(self) -> builtins.list[QueueInfo]:
+        """Return what is known of every queue, by name."""
+        return await self._queue_port.describe_queues()
 
     def _new_id(self) -> str:
         """Return an id that no other run has: this runtime's random name and a number."""
@@ -350,6 +405,7 @@ class Runtime(Verbs):
         id_prefix: str | None = None,
         parent: str | None = None,
         attributes: dict[str, Any] | None = None,
+        queue: str | None = None,
         limit: int = 100,
     ) -> builtins.list[Info]:
         """Return the runs that match everything given, newest first, at most `limit`."""
@@ -361,6 +417,7 @@ class Runtime(Verbs):
             id_prefix=id_prefix,
             parent=parent,
             attributes=attributes,
+            queue=queue,
             open=compare_here,
             limit=OPEN_LISTED_MAX if compare_here else limit,
         )

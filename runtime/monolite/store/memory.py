@@ -16,6 +16,7 @@ from monolite.store.protocol import (
     Conflict,
     Link,
     Message,
+    QueueCounts,
     QueueRow,
     RunFilter,
     State,
@@ -162,7 +163,7 @@ class MemoryStore:
             raise Conflict
         if len(set(once)) < len(once) or any(o in self._once for o in once):
             raise Conflict
-        if any(self.deduped(*key) != no for key, no in writes.deduped.items()):
+        if any(self.deduped(*key) != found for key, found in writes.deduped.items()):
             raise Conflict
         positions = [(row[0], row[1]) for row in writes.journal]
         fresh = not any(n in self._entries.get(no, ()) for no, n in positions)
@@ -472,10 +473,26 @@ class MemoryStore:
             ]
             return [msgspec.structs.replace(run) for run in dead[:limit]]
 
-    def deduped(self, queue: str, dedupe: str) -> RunNo | None:
+    def queue_counts(self) -> dict[str, QueueCounts]:
+        with self._lock:
+            found: dict[str, QueueCounts] = {}
+            for no, run in self._runs.items():
+                if run.queue is None:
+                    continue
+                waiting = run.status == e.QUEUED
+                running = run.started_us is not None and run.ended_us is None
+                dead = run.status == e.FAILED and self._newest[run.id] == no
+                if waiting or running or dead:
+                    counts = found.setdefault(run.queue, QueueCounts())
+                    counts.waiting += waiting
+                    counts.running += running
+                    counts.dead += dead
+            return found
+
+    def deduped(self, queue: str, dedupe: str) -> tuple[RunNo, int] | None:
         with self._lock:
             waiting = (
-                no
+                (no, run.queued_us or 0)
                 for no, run in sorted(self._runs.items())
                 if (run.queue, run.dedupe, run.status) == (queue, dedupe, e.QUEUED)
             )

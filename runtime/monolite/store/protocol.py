@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
-from monolite.core.queue import Place
+from monolite.core.place import Place
 
 R = TypeVar("R")
 
@@ -91,6 +91,14 @@ class QueueRow(msgspec.Struct, frozen=True, gc=False):
     paused: bool
     state: str | None = None
     seen: str | None = None
+
+
+class QueueCounts(msgspec.Struct, gc=False):
+    """How many runs of a queue wait, hold a slot, and failed without being spawned again."""
+
+    waiting: int = 0
+    running: int = 0
+    dead: int = 0
 
 
 class TicketRow(msgspec.Struct, frozen=True, gc=False):
@@ -192,8 +200,8 @@ class Writes:
         self.requeues: list[Requeue] = []
         self.released: list[RunNo] = []
         """Runs that no longer stand for their dedupe key."""
-        self.deduped: dict[tuple[str, str], RunNo | None] = {}
-        """Who was found waiting under (queue, dedupe key); Conflict if it is another one now."""
+        self.deduped: dict[tuple[str, str], tuple[RunNo, int] | None] = {}
+        """(no, queued_us) of who waits under (queue, dedupe key); Conflict if that has changed."""
 
     def __bool__(self) -> bool:
         return bool(
@@ -313,12 +321,16 @@ class Reader(Protocol):
         """Return every queue, by name."""
         ...
 
+    def queue_counts(self) -> dict[str, QueueCounts]:
+        """Return how many runs are in each queue that has any."""
+        ...
+
     def dead(self, queue: str, limit: int) -> list[Run]:
         """Return the failed runs of a queue that nobody spawned again, oldest first."""
         ...
 
-    def deduped(self, queue: str, dedupe: str) -> RunNo | None:
-        """Return who waits in a queue under a dedupe key."""
+    def deduped(self, queue: str, dedupe: str) -> tuple[RunNo, int] | None:
+        """Return (no, queued_us) of who waits in a queue under a dedupe key."""
         ...
 
     def state(self, no: RunNo) -> State | None:
@@ -446,7 +458,7 @@ class Door(Protocol):
         ...
 
     def retry_dead(self, queue: str, limit: int, now_us: int) -> list[str]:
-        """Queue the next generation of failed runs that nobody spawned again; return their ids."""
+        """Queue failed runs again that nobody spawned again; return their ids."""
         ...
 
     def post(self, id: str, message: Message) -> tuple[Run, bool]:

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
-from monolite.store.protocol import Message, QueueRow, RunFilter, State
+from monolite.store.protocol import Message, QueueCounts, QueueRow, RunFilter, State
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.blobs import REFERENCE, whole
 from monolite.store.sqlite.statements import statements
@@ -123,16 +123,30 @@ class SqliteReader:
 
     def queues(self) -> list[QueueRow]:
         rows: Any = self._con.execute(self._sql["queues"])
-        return [QueueRow(*row[:3], bool(row[3]), *row[4:]) for row in rows]
+        return [
+            QueueRow(name, declared, limits, bool(paused), state, seen)
+            for name, declared, limits, paused, state, seen in rows
+        ]
 
     def dead(self, queue: str, limit: int) -> list[Run]:
         rows: Any = self._con.execute(self._sql["dead"], (queue, limit)).fetchall()
         found = [self.run(RunNo(row[0])) for row in rows]
         return [run for run in found if run is not None]
 
-    def deduped(self, queue: str, dedupe: str) -> RunNo | None:
-        row = self._con.execute(self._sql["deduped"], (queue, dedupe)).fetchone()
-        return None if row is None else RunNo(int(str(row[0])))
+    def deduped(self, queue: str, dedupe: str) -> tuple[RunNo, int] | None:
+        row: Any = self._con.execute(self._sql["deduped"], (queue, dedupe)).fetchone()
+        return None if row is None else (RunNo(row[0]), row[1])
+
+    def queue_counts(self) -> dict[str, QueueCounts]:
+        found: dict[str, QueueCounts] = {}
+        for count, statement in (
+            ("waiting", self._sql["queues_waiting"]),
+            ("running", self._sql["queues_running"]),
+            ("dead", self._sql["queues_dead"]),
+        ):
+            for queue, n in self._con.execute(statement):
+                setattr(found.setdefault(str(queue), QueueCounts()), count, n)
+        return found
 
     def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
         if run.generation == 1:

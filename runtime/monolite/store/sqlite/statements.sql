@@ -243,7 +243,7 @@ SELECT no, queue, queue_key FROM monolite_runs
 WHERE queue IS NOT NULL AND started_us IS NOT NULL AND ended_us IS NULL
 
 -- deduped: who waits in a queue under a dedupe key
-SELECT no FROM monolite_runs
+SELECT no, queued_us FROM monolite_runs
 WHERE queue = ? AND dedupe = ? AND status = 'queued' ORDER BY no LIMIT 1
 
 -- release_dedupe: one that waits no longer stands for its dedupe key
@@ -255,6 +255,21 @@ WHERE queue = ? AND status = 'failed' AND NOT EXISTS (
     SELECT 1 FROM monolite_runs AS next
     WHERE next.id = dead.id AND next.generation > dead.generation)
 ORDER BY no LIMIT ?
+
+-- queues_waiting: how many runs wait in each queue
+SELECT queue, count(*) FROM monolite_runs WHERE status = 'queued' AND queue IS NOT NULL
+GROUP BY queue
+
+-- queues_running: how many runs hold a slot of each queue
+SELECT queue, count(*) FROM monolite_runs
+WHERE queue IS NOT NULL AND started_us IS NOT NULL AND ended_us IS NULL GROUP BY queue
+
+-- queues_dead: how many failed runs of each queue nobody spawned again
+SELECT queue, count(*) FROM monolite_runs AS dead
+WHERE queue IS NOT NULL AND status = 'failed' AND NOT EXISTS (
+    SELECT 1 FROM monolite_runs AS next
+    WHERE next.id = dead.id AND next.generation > dead.generation)
+GROUP BY queue
 
 -- requeue_run: a run that waits, with other arguments or at another time
 UPDATE monolite_runs SET args = ?, version = ?, wake_at_us = ?, queued_us = ?, updated_us = ?

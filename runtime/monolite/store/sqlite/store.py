@@ -181,8 +181,8 @@ class SqliteStore(SqliteReader):
         many: Callable[[str, Any], Any] = self._con.executemany
         self._lighten(writes)
         sql = self._sql
-        for (queue, dedupe), no in writes.deduped.items():
-            if self.deduped(queue, dedupe) != no:
+        for (queue, dedupe), found in writes.deduped.items():
+            if self.deduped(queue, dedupe) != found:
                 raise Conflict
         if writes.runs:
             many(sql["insert_run"], map(run_row, writes.runs))
