@@ -60,7 +60,7 @@ class _Lane:
         self.aged: list[tuple[int, int, Ticket]] | None = None
         """By age; None while all have one priority, and rank is age."""
         self.standing: tuple[int, int, int, _Lane] | None = None
-        self.age: tuple[int, int, _Lane] | None = None
+        self.age: tuple[int, int, int, _Lane] | None = None
 
     def add(self, ticket: Ticket) -> None:
         if self.waiting == 1:  # what is still there has left
@@ -116,7 +116,7 @@ class Scheduler:
         self._lanes: dict[str, _Lane] = {}
         self._lanes_made = 0
         self._standings: list[tuple[int, int, int, _Lane]] = []
-        self._ages: list[tuple[int, int, _Lane]] = []
+        self._ages: list[tuple[int, int, int, _Lane]] = []
 
     # Tickets come and go.
 
@@ -235,7 +235,7 @@ class Scheduler:
                 heapify(self._standings)
         oldest = lane.oldest()
         if lane.age is None or lane.age[1] != oldest.seq:
-            lane.age = (oldest.since_us, oldest.seq, lane)
+            lane.age = (oldest.since_us, oldest.seq, lane.no, lane)
             heappush(self._ages, lane.age)
             if len(self._ages) > 4 * len(self._lanes) + STALE_SPARE:
                 self._ages = [x for x in self._ages if x[-1].age is x]

@@ -137,7 +137,10 @@ class Queues:
     def take_outside(self) -> None:
         """Take what other processes put into queues, and what they changed about them."""
         engine = self._engine
+        undeclared = {row.name for row in self._undeclared}
         for row in engine.store.queues():
+            if row.name in undeclared:
+                continue  # what the code declares is about to be written over it
             known = self._rows.get(row.name)
             if known is None or (known.limits, known.paused) != (row.limits, row.paused):
                 self._take_row(row)
