@@ -30,9 +30,8 @@ from monolite.errors import FileForeign, Rejected
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, rejection, result_text, unknown
-from monolite.host.queue_handle import LimitChanges, QueueHandle, QueueInfo, declared
 from monolite.host.queue_port import ClientQueues
-from monolite.host.requests import Sent, actor_call, prepare_place, prepare_spawn, until
+from monolite.host.requests import Queueing, Sent, actor_call, prepare_spawn
 from monolite.host.verbs import Verbs
 from monolite.store.protocol import Message, Reader, RunFilter, State
 from monolite.store.sqlite.connection import translated
@@ -84,41 +83,24 @@ class Client(Verbs):
         *,
         id: str | None = None,
         id_conflict: str = "attach",
-        queue: str | None = None,
-        key: str | None = None,
-        priority: int | None = None,
         delay: Duration | None = None,
         eta: datetime | None = None,
         attributes: dict[str, Any] | None = None,
-        dedupe: str | None = None,
-        on_duplicate: str = "attach",
-        debounce: Duration | None = None,
+        **queueing: Unpack[Queueing],
     ) -> Handle[R]:
         """Queue a run of a workflow; it is in the file when this returns. See Runtime.spawn."""
         named = secrets.token_hex(12) if id is None else id
-        place = prepare_place(
+        sent, place = prepare_spawn(
             call,
-            queue=queue,
-            key=key,
-            priority=priority,
-            dedupe=dedupe,
-            on_duplicate=on_duplicate,
-            debounce=debounce,
+            named,
+            id_conflict,
+            delay=delay,
+            eta=eta,
+            attributes=attributes,
+            queueing=queueing,
+            now_us=_now_us(),
         )
-        delay = until(delay, eta, _now_us())
-        delay = debounce if delay is None else delay
-        spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
-        return Handle(await self._spawn(spawn, place), self, call.definition.signature.result)
-
-    async def queue(self, name: str, **limits: Unpack[LimitChanges]) -> QueueHandle:
-        """Return a handle of a queue, having set the limits given. See Runtime.queue."""
-        port = self._queue_port
-        await port.change_queue(check_id(name, "name of a queue"), declared(name, {**limits}))
-        return QueueHandle(name, port)
-
-    async def queues(self) -> builtins.list[QueueInfo]:
-        """Return what the file says of every queue, by name."""
-        return await self._queue_port.describe_queues()
+        return Handle(await self._spawn(sent, place), self, call.definition.signature.result)
 
     async def spawn_by_name(
         self,

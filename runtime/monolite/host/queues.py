@@ -380,7 +380,9 @@ class Queues:
         engine = self._engine
         fresh = self.fresh.pop(no, None)
         run = fresh or engine.store.run(no)
-        if run is None or run.status != e.QUEUED or no in engine.batch.ended_unstarted:
+        # (Stranded: its code has come, and that it waits again is yet to be written.)
+        waits = run is not None and run.status in (e.QUEUED, e.STRANDED)
+        if run is None or not waits or no in engine.batch.ended_unstarted:
             return False
         if run.wake_at_us is not None and run.wake_at_us > engine.now_us:
             engine.residency.expect(run.wake_at_us)  # another process has put it off

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import anyio
 import msgspec
@@ -112,10 +112,14 @@ def prepare_spawn(
     call: Call[Any],
     id: str,
     id_conflict: str,
+    *,
     delay: Duration | None,
+    eta: datetime | None,
     attributes: dict[str, Any] | None,
-) -> Sent:
-    """Check a spawn and return what is sent of it (the fields of `events.Spawn`).
+    queueing: Queueing,
+    now_us: int,
+) -> tuple[Sent, Place | None]:
+    """Check a spawn; return what is sent of it (fields of `events.Spawn`), and its place.
 
     Nothing has happened if this raises.
     """
@@ -123,7 +127,15 @@ def prepare_spawn(
     call.claim("spawn it again")
     check_conflict(id_conflict)
     args = _checked(definition, call)
-    return (
+    place = prepare_place(call, queueing)
+    delays = [x for x in (delay, eta, queueing.get("debounce")) if x is not None]
+    if len(delays) > 1:
+        raise Misused("delay=, eta= and debounce= each say when it starts; give one of them")
+    if eta is not None:
+        delay = until(eta, now_us)
+    elif place is not None and place.debounce_us:
+        delay = place.debounce_us / 1_000_000
+    sent = (
         check_id(id),
         definition.name,
         args,
@@ -132,22 +144,28 @@ def prepare_spawn(
         0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
         _attributes_text(attributes) if attributes else None,
     )
+    return sent, place
 
 
-def prepare_place(
-    call: Call[Any],
-    *,
-    queue: str | None,
-    key: str | None,
-    priority: int | None,
-    dedupe: str | None,
-    on_duplicate: str,
-    debounce: Duration | None,
-) -> Place | None:
+class Queueing(TypedDict, total=False):
+    """What can be said of a spawn's place in a queue: see `Runtime.spawn`."""
+
+    queue: str | None
+    key: str | None
+    priority: int | None
+    dedupe: str | None
+    on_duplicate: str
+    debounce: Duration | None
+
+
+def prepare_place(call: Call[Any], queueing: Queueing) -> Place | None:
     """Return which queue a spawn goes through, and as what; None if it goes through none.
 
     What is given goes before what the call's own options say.
     """
+    queue, key = queueing.get("queue"), queueing.get("key")
+    priority, dedupe = queueing.get("priority"), queueing.get("dedupe")
+    on_duplicate, debounce = queueing.get("on_duplicate", "attach"), queueing.get("debounce")
     opts = call.opts
     place = Place(
         check_id(queue, "name of a queue") if queue is not None else opts.queue or "",
@@ -164,17 +182,13 @@ def prepare_place(
         raise Misused("debounce needs dedupe=: the key that says which spawns are the same")
     if place.queue:
         return place
-    if key is not None or priority or dedupe is not None:
+    if any(queueing.values()):
         raise Misused("key, priority and dedupe count in a queue; give queue= too")
     return None
 
 
-def until(delay: Duration | None, eta: datetime | None, now_us: int) -> Duration | None:
-    """Return the delay of a spawn that is to start at `eta`, or after `delay`."""
-    if eta is None:
-        return delay
-    if delay is not None:
-        raise Misused("give delay= or eta=, not both")
+def until(eta: datetime, now_us: int) -> float:
+    """Return how many seconds there are to a moment; raise Misused if it is not a certain one."""
     if eta.tzinfo is None:
         msg = f"eta={eta!r} has no time zone; use datetime.now(UTC) + ..., or .astimezone()"
         raise Misused(msg)

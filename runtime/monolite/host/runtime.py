@@ -51,16 +51,14 @@ from monolite.host.events import (
     Watch,
 )
 from monolite.host.named import NamedHandle
-from monolite.host.queue_handle import LimitChanges, QueueHandle, QueueInfo, declared
 from monolite.host.queue_port import RuntimeQueues, check_queues
 from monolite.host.registry import Registry
 from monolite.host.requests import (
     Feed,
     Posted,
+    Queueing,
     actor_call,
-    prepare_place,
     prepare_spawn,
-    until,
 )
 from monolite.host.resident import Words
 from monolite.host.supervisor import Supervisor
@@ -323,15 +321,10 @@ class Runtime(Verbs):
         *,
         id: str | None = None,
         id_conflict: str = "attach",
-        queue: str | None = None,
-        key: str | None = None,
-        priority: int | None = None,
         delay: Duration | None = None,
         eta: datetime | None = None,
         attributes: dict[str, Any] | None = None,
-        dedupe: str | None = None,
-        on_duplicate: str = "attach",
-        debounce: Duration | None = None,
+        **queueing: Unpack[Queueing],
     ) -> Handle[R]:
         """Start a run of a workflow; it is durable when this returns.
 
@@ -348,35 +341,18 @@ class Runtime(Verbs):
         """
         fresh = id is None
         named = self._new_id() if id is None else id
-        place = prepare_place(
+        sent, place = prepare_spawn(
             call,
-            queue=queue,
-            key=key,
-            priority=priority,
-            dedupe=dedupe,
-            on_duplicate=on_duplicate,
-            debounce=debounce,
+            named,
+            id_conflict,
+            delay=delay,
+            eta=eta,
+            attributes=attributes,
+            queueing=queueing,
+            now_us=self._clock.now_us(),
         )
-        if eta is not None:
-            delay = until(delay, eta, self._clock.now_us())
-        delay = debounce if delay is None else delay
-        spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
-        found = await self._ask(lambda reply: Spawn(*spawn, reply, fresh, place))
+        found = await self._ask(lambda reply: Spawn(*sent, reply, fresh, place))
         return Handle(found, self, call.definition.signature.result)
-
-    async def queue(self, name: str, **limits: Unpack[LimitChanges]) -> QueueHandle:
-        """Return a handle of a queue, having set the limits that are given.
-
-        A queue that there is not yet is made, if limits are given; else Misused is raised, which
-        names those there are.
-        """
-        port = self._queue_port
-        await port.change_queue(check_id(name, "name of a queue"), declared(name, {**limits}))
-        return QueueHandle(name, port)
-
-    async def queues(self) -> builtins.list[QueueInfo]:
-        """Return what is known of every queue, by name."""
-        return await self._queue_port.describe_queues()
 
     def _new_id(self) -> str:
         """Return an id that no other run has: this runtime's random name and a number."""
