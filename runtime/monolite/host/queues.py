@@ -468,6 +468,9 @@ class Queues:
             self._moved(ticket, was)
             if state == GONE:
                 self._tickets.pop((turn.no, turn.key), None)
+                if turn.key == OF_RUN:
+                    # Its time had come in that turn: the clock will not mention it again.
+                    self._engine.residency.revive_later(turn.no)
             else:
                 self._tickets[turn.no, turn.key] = ticket
         for name, row in reversed(self._old_rows):

@@ -456,6 +456,10 @@ class Residency:
             self._revive.append(no)
         self._parked_cursor = 0
 
+    def revive_later(self, no: RunNo) -> None:
+        """Have the next turn look at a run that a failed one has looked at."""
+        self._revive.append(no)
+
     def revive(self) -> None:
         """Bring back what a failed turn dropped."""
         revive, self._revive = self._revive, []
