@@ -154,6 +154,15 @@ def test_a_breaker_opens_lets_one_probe_and_closes_with_its_success() -> None:
     assert claimed(made, 20_000_000) == [6, 7]
 
 
+def test_a_probe_that_is_put_aside_is_followed_by_another() -> None:
+    made = scheduler(breaker=Breaker(1, 1))
+    put = fill(made, *[("", 0)] * 3)
+    made.leave(put[made.claim(0) is not put[0]], 0, succeeded=False)
+    assert made.claim(1_000_000) is put[1]
+    made.move(put[1], SHELVED)
+    assert made.claim(1_000_000) is put[2]
+
+
 def test_a_success_in_between_keeps_the_breaker_closed() -> None:
     made = scheduler(breaker=Breaker(2, 10))
     put = fill(made, *[("", 0)] * 4)

@@ -137,6 +137,8 @@ class Scheduler:
         elif was == HELD:
             lane.running -= 1
             self.running -= 1
+            if ticket is self.probe:
+                self.probe = None
         if to == WAITING:
             lane.waiting += 1
             self.waiting += 1
@@ -167,8 +169,6 @@ class Scheduler:
     def leave(self, ticket: Ticket, now_us: int, *, succeeded: bool | None) -> None:
         """Give a held ticket's slot free; None: it neither succeeded nor failed."""
         probing = ticket is self.probe
-        if probing:
-            self.probe = None
         if self.limits.breaker is not None and succeeded is not None:
             self._count(now_us, succeeded=succeeded, probing=probing)
         self.move(ticket, GONE)

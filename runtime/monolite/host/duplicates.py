@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monolite.core import entry as e
-from monolite.core.entry import Run
+from monolite.core.entry import Run, RunNo
 from monolite.host.events import Spawn
 from monolite.store.protocol import Requeue
 
@@ -23,6 +23,8 @@ class Duplicates:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._standing: dict[tuple[str, str], Run | None] = {}
+        self.put_off: dict[RunNo, None] = {}
+        """Runs that wait anew: in the file they may be due."""
 
     def waiting(self, queue: str, dedupe: str) -> Run | None:
         """Return the run that waits in a queue under this key."""
@@ -58,6 +60,7 @@ class Duplicates:
         due_us = engine.now_us + debounce_us
         run.args, run.version = event.args, version
         run.wake_at_us = run.queued_us = due_us
+        self.put_off[run.no] = None
         if run.no not in engine.queues.fresh:  # else its row is yet to be written
             engine.batch.writes.requeues.append(
                 Requeue(run.args, version, due_us, due_us, engine.now_us, run.no)
@@ -67,3 +70,4 @@ class Duplicates:
     def clear(self) -> None:
         """Forget the turn."""
         self._standing.clear()
+        self.put_off.clear()

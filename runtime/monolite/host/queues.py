@@ -7,6 +7,7 @@ back to where it was, as the file has it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ from monolite.core.command import Operation
 from monolite.core.entry import Run, RunNo
 from monolite.core.queue import Limits, Queue, unknown_queue
 from monolite.core.scheduler import GONE, HELD, SHELVED, WAITING, Memo, Scheduler, Ticket
+from monolite.errors import StorageFull
 from monolite.host.batch import Batch
 from monolite.host.events import AwaitIdle, ChangeQueue, Reply, Unawait
 from monolite.host.flights import Flight
 from monolite.host.resident import Resident, Words
-from monolite.store.protocol import QueueRow, TicketRow
+from monolite.store.protocol import QueueRow, TicketRow, Writes
 
 if TYPE_CHECKING:
     from monolite.host.engine import Engine
@@ -115,6 +117,7 @@ class Queues:
                 row = QueueRow(queue.name, text, text, paused)
                 self._take_row(row)
                 self._undeclared.append(row)
+        self._declare()
         highest = store.max_run_no()
         for no, name, key in store.holders():
             self._put(Ticket(name, key or "", 0, 0, self._next_seq(), Turn(no)), HELD)
@@ -128,6 +131,16 @@ class Queues:
         self._moves.clear()
         self._memos.clear()
         self._old_rows.clear()
+
+    def _declare(self) -> None:
+        """Write what the code declares at once: other processes may use it from now on."""
+        if not self._undeclared:
+            return
+        writes = Writes()
+        writes.queues += self._undeclared
+        with contextlib.suppress(StorageFull):  # then the first turn that can will write it
+            self._engine.store.commit(writes)
+            self._undeclared.clear()
 
     def _ticket_of(self, row: TicketRow) -> Ticket:
         return Ticket(
@@ -265,7 +278,7 @@ class Queues:
         """Let a run wait for its turn from now on, unless it does already."""
         engine = self._engine
         assert run.queue is not None
-        if (run.no, OF_RUN) in self._tickets:
+        if (run.no, OF_RUN) in self._tickets or run.no in engine.duplicates.put_off:
             return
         if run.wake_at_us is not None and run.wake_at_us > engine.now_us:
             engine.residency.expect(run.wake_at_us)
@@ -331,9 +344,13 @@ class Queues:
         """Give a run's slot to the run that continues it."""
         ticket = self._tickets.get((old.no, OF_RUN))
         if ticket is not None:
+            scheduler = self._scheduler(ticket.queue)
+            probing = scheduler.probe is ticket
             self._move(ticket, GONE)
-            seq = self._next_seq()
-            self._put(Ticket(ticket.queue, ticket.key, 0, 0, seq, Turn(run.no)), HELD)
+            heir = Ticket(ticket.queue, ticket.key, 0, 0, self._next_seq(), Turn(run.no))
+            self._put(heir, HELD)
+            if probing:
+                scheduler.probe = heir
 
     # Turns.
 
@@ -462,6 +479,12 @@ class Queues:
 
     def undo(self) -> None:
         """Go back to before a turn that did not commit."""
+        engine = self._engine
+        for run in engine.batch.ended_unstarted.values():
+            if run.queue is not None:
+                engine.residency.revive_later(run.no)
+        for no in engine.duplicates.put_off:
+            engine.residency.revive_later(no)
         for ticket, state in reversed(self._moves):
             was, turn = ticket.state, ticket.subject
             self._scheduler(ticket.queue).move(ticket, state)
@@ -470,7 +493,7 @@ class Queues:
                 self._tickets.pop((turn.no, turn.key), None)
                 if turn.key == OF_RUN:
                     # Its time had come in that turn: the clock will not mention it again.
-                    self._engine.residency.revive_later(turn.no)
+                    engine.residency.revive_later(turn.no)
             else:
                 self._tickets[turn.no, turn.key] = ticket
         for name, row in reversed(self._old_rows):

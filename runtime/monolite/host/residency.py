@@ -454,6 +454,9 @@ class Residency:
             self._drop(resident)
             resident.machine.unload()
             self._revive.append(no)
+        for run in batch.ended_unstarted.values():
+            if run.queue is None and run.wake_at_us is not None:
+                self.expect(run.wake_at_us)  # the clock may have passed it by in that turn
         self._parked_cursor = 0
 
     def revive_later(self, no: RunNo) -> None:
