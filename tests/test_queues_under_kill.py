@@ -1,4 +1,4 @@
-"""kill -9 under a load of queued jobs: no limit is exceeded, nothing is lost, nothing done twice."""
+"""kill -9 under queued jobs: no limit is exceeded, nothing is lost, nothing done twice."""
 
 from __future__ import annotations
 

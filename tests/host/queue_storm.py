@@ -159,7 +159,7 @@ class QueueStorm(Storm):
     def check_replay(self, run: Run) -> None:
         if run.started_us is None:
             return
-        kept, storm.wanderer = storm.wanderer, queuer  # type: ignore[assignment]
+        kept, storm.wanderer = storm.wanderer, queuer
         try:
             if run.status != "continued":
                 super().check_replay(run)

@@ -18,7 +18,7 @@ import anyio.to_thread
 from monolite.core import entry as e
 from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_conflict, check_id, receive
-from monolite.core.call import Call
+from monolite.core.call import Call, Options
 from monolite.core.definition import Workflow
 from monolite.core.duration import Duration, seconds
 from monolite.core.entry import Accepted, Run, RunNo
@@ -31,7 +31,7 @@ from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, rejection, result_text, unknown
 from monolite.host.queue_port import ClientQueues
-from monolite.host.requests import Queueing, Sent, actor_call, prepare_spawn
+from monolite.host.requests import Queueing, Sent, actor_call, prepare_place, prepare_spawn
 from monolite.host.verbs import Verbs
 from monolite.store.protocol import Message, Reader, RunFilter, State
 from monolite.store.sqlite.connection import translated
@@ -110,13 +110,13 @@ class Client(Verbs):
         id: str,
         id_conflict: str = "attach",
         delay: Duration | None = None,
-        place: Place | None = None,
+        **queueing: Unpack[Queueing],
     ) -> Handle[Any]:
         """Queue a run of the workflow called `name`, without its code; `args` is a JSON array."""
-        if delay is None and place is not None:
+        place = prepare_place(Options(), queueing)
+        delay_us = round(seconds(delay or 0, name="delay") * 1_000_000)
+        if place is not None and place.debounce_us:
             delay_us = place.debounce_us
-        else:
-            delay_us = round(seconds(delay or 0, name="delay") * 1_000_000)
         sent = (check_id(id), name, args, 0, check_conflict(id_conflict), delay_us, None)
         return Handle(await self._spawn(sent, place), self)
 

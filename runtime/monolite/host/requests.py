@@ -12,7 +12,7 @@ import msgspec
 
 from monolite.core import entry as e
 from monolite.core.admission import check_conflict, check_id
-from monolite.core.call import Call
+from monolite.core.call import Call, Options
 from monolite.core.definition import Definition
 from monolite.core.duration import Duration, seconds
 from monolite.core.handler import Address, Handler
@@ -127,7 +127,7 @@ def prepare_spawn(
     call.claim("spawn it again")
     check_conflict(id_conflict)
     args = _checked(definition, call)
-    place = prepare_place(call, queueing)
+    place = prepare_place(call.opts, queueing)
     delays = [x for x in (delay, eta, queueing.get("debounce")) if x is not None]
     if len(delays) > 1:
         raise Misused("delay=, eta= and debounce= each say when it starts; give one of them")
@@ -158,7 +158,7 @@ class Queueing(TypedDict, total=False):
     debounce: Duration | None
 
 
-def prepare_place(call: Call[Any], queueing: Queueing) -> Place | None:
+def prepare_place(opts: Options, queueing: Queueing) -> Place | None:
     """Return which queue a spawn goes through, and as what; None if it goes through none.
 
     What is given goes before what the call's own options say.
@@ -166,7 +166,6 @@ def prepare_place(call: Call[Any], queueing: Queueing) -> Place | None:
     queue, key = queueing.get("queue"), queueing.get("key")
     priority, dedupe = queueing.get("priority"), queueing.get("dedupe")
     on_duplicate, debounce = queueing.get("on_duplicate", "attach"), queueing.get("debounce")
-    opts = call.opts
     place = Place(
         check_id(queue, "name of a queue") if queue is not None else opts.queue or "",
         check_key(key) if key is not None else opts.key,
@@ -182,7 +181,7 @@ def prepare_place(call: Call[Any], queueing: Queueing) -> Place | None:
         raise Misused("debounce needs dedupe=: the key that says which spawns are the same")
     if place.queue:
         return place
-    if any(queueing.values()):
+    if key is not None or priority is not None or dedupe is not None:
         raise Misused("key, priority and dedupe count in a queue; give queue= too")
     return None
 
