@@ -25,6 +25,7 @@ NAMES = (
     "file_size",
     "idle",
     "startup",
+    "queue",
 )
 
 

@@ -45,7 +45,7 @@ OF_RUN = ""
 """Stands for the key of the operation in the ticket of a run."""
 
 
-class Turn(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """What a ticket is for: a run that begins (`key` is empty), or an attempt at its operation."""
 
     no: RunNo
