@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from monolite import Duration, Handle, Info, Runtime, errors
+from monolite import Duration, Handle, Info, Queue, Runtime, errors
 from monolite.host.clock import Clock
 from monolite.store.memory import MemoryStore
 from monolite.store.protocol import Store
@@ -41,12 +42,14 @@ class Home:
         clock: Clock | None = None,
         max_live: int = 10_000,
         shutdown_grace: Duration = GRACE_S,
+        queues: Iterable[Queue] = (),
     ) -> Runtime:
         settings: dict[str, Any] = {
             "actors": actors,
             "clock": clock,
             "max_live": max_live,
             "shutdown_grace": shutdown_grace,
+            "queues": queues,
         }
         if self.path is None:
             return RuntimeOn(self._memory, **settings)

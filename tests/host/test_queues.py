@@ -16,6 +16,7 @@ from monolite import (
     Client,
     Handle,
     Queue,
+    QueueHandle,
     QueueInfo,
     Rate,
     Retry,
@@ -115,9 +116,7 @@ CODE = (job, quick, fails_at_first, goes_on, asks, asks_broken, parent)
 
 
 def runtime(home: Home, clock: ManualClock, *queues: Queue, **settings: Any) -> Runtime:
-    made = home.runtime(*CODE, clock=clock, shutdown_grace=0, **settings)
-    made._queues = list(queues)
-    return made
+    return home.runtime(*CODE, clock=clock, shutdown_grace=0, queues=queues, **settings)
 
 
 async def until_flying(rt: Runtime, *names: str) -> None:
@@ -444,11 +443,12 @@ async def test_a_queue_is_paused_resumed_and_drained(home: Home, clock: ManualCl
     async with runtime(home, clock, Queue("llm")) as rt:
         queue = await rt.queue("llm")
         first = await rt.spawn(job("first"), queue="llm")
+        second = rt.handle("second", quick)
         async with anyio.create_task_group() as group:
             group.start_soon(queue.drain)
             while not (await queue.describe()).paused:
                 await look(rt)
-            second = await rt.spawn(quick("second"), queue="llm")
+            await rt.spawn(quick("second"), id="second", queue="llm")
             assert "paused; resume it with" in ((await second.describe()).waiting_on or "")
             await open_all(first)
         now = await queue.describe()
@@ -498,9 +498,9 @@ async def test_dead_letters_are_listed_and_tried_again(home: Home, clock: Manual
         assert (await queue.dead(), await queue.retry_dead()) == ([], [])
         assert [x.id for x in await rt.list(queue="llm", status="completed")] == ["b", "a"]
         with pytest.raises(Misused, match="no queue"):
-            await rt._queue_port.retry_dead("other", 1)
+            await QueueHandle("other", queue.port).retry_dead()
         with pytest.raises(Misused, match="no queue"):
-            await rt._queue_port.await_idle("other")
+            await queue.port.await_idle("other")
 
 
 # Duplicates.
@@ -628,7 +628,7 @@ async def test_other_processes_use_queues_by_the_file(tmp_path: Any, clock: Manu
             await queue.drain()
         assert (await queue.describe()).paused
         with pytest.raises(Misused, match="no queue"):
-            await client._queue_port.describe_queue("other")
+            await queue.port.describe_queue("other")
 
 
 # What a failed commit leaves.

@@ -264,9 +264,11 @@ class Scheduler:
         for lane in list(self._lanes.values()):
             self._place(lane)
 
-    def held_per_key(self) -> dict[str, int]:
-        """Return how many run under each key."""
-        return {lane.key: lane.running for lane in self._lanes.values() if lane.running}
+    @property
+    def entries(self) -> int:
+        """How many entries the heaps have, those that are out of date included."""
+        of_lanes = sum(len(x.ranked) + len(x.aged or ()) for x in self._lanes.values())
+        return of_lanes + len(self._standings) + len(self._ages)
 
     def breaker_state(self) -> tuple[int, int | None]:
         """Return the failed attempts in a row and until when the breaker is open, to be kept."""

@@ -57,44 +57,44 @@ class QueuePort(Protocol):
 class QueueHandle:
     """One queue, by its name. What it changes is in the file when its methods return."""
 
-    __slots__ = ("_port", "name")
+    __slots__ = ("name", "port")
 
     def __init__(self, name: str, port: QueuePort) -> None:
         self.name = name
-        self._port = port
+        self.port = port
 
     async def pause(self) -> None:
         """Let nothing more start; what runs goes on."""
-        await self._port.change_queue(self.name, paused(self.name, paused=True))
+        await self.port.change_queue(self.name, paused(self.name, paused=True))
 
     async def resume(self) -> None:
         """Let a paused queue go on."""
-        await self._port.change_queue(self.name, paused(self.name, paused=False))
+        await self.port.change_queue(self.name, paused(self.name, paused=False))
 
     async def limit(self, **limits: Unpack[LimitChanges]) -> QueueInfo:
         """Change the limits that are given (None: no such limit); return how it is then.
 
         They stay, also over restarts, until the declaration in the code changes.
         """
-        await self._port.change_queue(self.name, limited(self.name, {**limits}))
-        return await self._port.describe_queue(self.name)
+        await self.port.change_queue(self.name, limited(self.name, {**limits}))
+        return await self.port.describe_queue(self.name)
 
     async def describe(self) -> QueueInfo:
         """Return what is known of the queue now."""
-        return await self._port.describe_queue(self.name)
+        return await self.port.describe_queue(self.name)
 
     async def drain(self) -> None:
         """Pause the queue, and return once nothing of it runs. `resume` lets it go on."""
         await self.pause()
-        await self._port.await_idle(self.name)
+        await self.port.await_idle(self.name)
 
     async def dead(self, *, limit: int = DEAD_MAX) -> list[Info]:
         """Return the runs of the queue that failed and were not spawned again, oldest first."""
-        return await self._port.dead(self.name, limit)
+        return await self.port.dead(self.name, limit)
 
     async def retry_dead(self, *, limit: int = DEAD_MAX) -> list[str]:
         """Queue failed runs again, each as the next generation of its id; return their ids."""
-        return await self._port.retry_dead(self.name, limit)
+        return await self.port.retry_dead(self.name, limit)
 
     def __repr__(self) -> str:
         return f"<handle of queue {self.name}>"
