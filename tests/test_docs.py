@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 import monolite
-from monolite import Client, Handle, Runtime, errors
+from monolite import Client, Handle, Runtime, Schedule, errors
 from monolite.core import entry
+from monolite.host.scheduler import Scheduler
 from monolite.store.sqlite.statements import schema
 
 ROOT = Path(__file__).parent.parent
@@ -225,10 +226,11 @@ def test_what_can_be_imported_is_documented() -> None:
     assert missing({name: rf"\b{name}\b" for name in monolite.__all__}) == []
 
 
-@pytest.mark.parametrize("cls", [Runtime, Client, Handle])
+@pytest.mark.parametrize("cls", [Runtime, Client, Handle, Schedule, Scheduler])
 def test_methods_are_documented(cls: type) -> None:
     methods = [n for n, x in vars(cls).items() if inspect.isfunction(x) and n[0] != "_"]
-    assert missing({name: rf"\b{cls.__name__}\.{name}\b" for name in methods}) == []
+    owner = "(Runtime|Client)" if cls is Scheduler else cls.__name__
+    assert missing({name: rf"\b{owner}\.{name}\b" for name in methods}) == []
 
 
 @pytest.mark.parametrize(
@@ -237,6 +239,7 @@ def test_methods_are_documented(cls: type) -> None:
         "Runtime",
         "Runtime.spawn",
         "Runtime.list",
+        "Runtime.schedule",
         "Client",
         "Client.spawn_by_name",
         "Handle.signal",

@@ -72,8 +72,11 @@ def test_commands_are_documented() -> None:
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("monolite", {"argparse", "boto3", "botocore", "pydantic", "starlette"}),
-        ("monolite.cli.main", {"boto3", "botocore", "pydantic", "starlette"}),
+        (
+            "monolite",
+            {"argparse", "boto3", "cronsim", "zoneinfo", "botocore", "pydantic", "starlette"},
+        ),
+        ("monolite.cli.main", {"boto3", "cronsim", "botocore", "pydantic", "starlette"}),
     ],
 )
 def test_import_stays_light(module: str, heavy: set[str]) -> None:

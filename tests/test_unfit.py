@@ -316,3 +316,18 @@ async def test_a_file_with_nothing_in_it_yet_can_be_asked(place: Place) -> None:
     async with Client(place.path) as client:
         with pytest.raises(FileForeign, match=r"app\.db is empty"):
             await client.list()
+
+
+async def test_a_client_names_damage_that_comes_while_it_has_the_file_open(place: Place) -> None:
+    await own(place.path)
+    async with Client(place.path) as client:
+        run = await client.spawn(programs.leaf("x"), id="x")
+        con = apsw.Connection(str(place.path))
+        con.pragma("wal_checkpoint(TRUNCATE)")
+        con.close()
+        contents = place.path.read_bytes()
+        place.path.write_bytes(contents[:4096] + b"\x55" * (len(contents) - 4096))
+        # (What its door knows of the file is in memory; a reader is new each time.)
+        for ask in (client.list, run.describe, run.history, run.result):
+            with pytest.raises(FileDamaged, match="damaged"):
+                await ask()

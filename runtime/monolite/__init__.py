@@ -23,6 +23,7 @@ from monolite.core.promise import Promise
 from monolite.core.queue import Breaker, Queue, Rate
 from monolite.core.retry import Retry
 from monolite.core.stream import Stream
+from monolite.core.timetable import Schedule, ScheduleInfo
 from monolite.core.transaction import Transaction, transaction
 from monolite.core.update import Request, Update
 from monolite.errors import MonoliteError
@@ -83,6 +84,8 @@ __all__ = [
     "Retry",
     "Runtime",
     "Saga",
+    "Schedule",
+    "ScheduleInfo",
     "Signal",
     "Stream",
     "Transaction",

@@ -1,7 +1,8 @@
 """Every exception monolite raises, in one tree.
 
 MonoliteError
-  you misused it   PayloadInvalid, NotDurable, UnknownWorkflow, AlreadyExists, Misused
+  you misused it   PayloadInvalid, NotDurable, UnknownWorkflow, UnknownSchedule, AlreadyExists,
+                   Misused
   it failed        WorkflowFailed, ActivityFailed (ActivityTimedOut, Interrupted), Cancelled,
                    Terminated, Rejected, RemoteError
   the code changed Diverged
@@ -68,6 +69,10 @@ class NotDurable(MonoliteError):
 
 class UnknownWorkflow(MonoliteError):
     """No run with this id, or no workflow of this name, is known here."""
+
+
+class UnknownSchedule(MonoliteError):
+    """The file has no schedule of this name."""
 
 
 class AlreadyExists(MonoliteError):

@@ -95,7 +95,9 @@ ATTEMPTS: list[tuple[Attempted, str]] = [
     (lambda path: Path(path).unlink(), "os.remove() ('{path}')"),
     (lambda path: Path(path).parent.joinpath("new").mkdir(), "os.mkdir() ('{folder}/new')"),
     (lambda path: Path(path).rename(path + "2"), "os.rename() ('{path}')"),
-    (lambda path: list(Path(path).parent.iterdir()), "os.listdir() ('{folder}')"),
+    # (Path.iterdir uses the one or the other, by Python's version.)
+    (lambda path: os.listdir(Path(path).parent), "os.listdir() ('{folder}')"),  # noqa: PTH208
+    (lambda path: list(os.scandir(Path(path).parent)), "os.scandir() ('{folder}')"),
     (lambda path: shutil.copyfile(path, path + "2"), "shutil.copyfile() ('{path}')"),
     (lambda path: shutil.copytree(Path(path).parent, path + "2"), "shutil.copytree()"),
     (lambda path: shutil.rmtree(Path(path).parent), "shutil.rmtree()"),

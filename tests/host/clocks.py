@@ -23,6 +23,10 @@ class ManualClock:
         """Move on; the engine finds out when it next looks."""
         self._now_us += round(seconds(duration) * 1_000_000)
 
+    def step(self, seconds: int) -> None:
+        """Set it forward or back, as somebody does who sets a wall clock right."""
+        self._now_us += seconds * 1_000_000
+
     async def skip(self, runtime: Runtime, duration: Duration) -> None:
         """Move on, and let the engine take a turn that sees it."""
         self.advance(duration)

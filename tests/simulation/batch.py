@@ -36,10 +36,12 @@ READS = {
 class Contents:
     """What a file holds, as far as these tests write to it."""
 
-    runs: dict[int, str] = field(default_factory=dict)
-    journal: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
-    inbox: dict[str, tuple[int, str]] = field(default_factory=dict)
-    views: dict[tuple[int, str], str] = field(default_factory=dict)
+    runs: dict[int, str] = field(default_factory=dict[int, str])
+    journal: dict[tuple[int, int], tuple[str, str]] = field(
+        default_factory=dict[tuple[int, int], tuple[str, str]]
+    )
+    inbox: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    views: dict[tuple[int, str], str] = field(default_factory=dict[tuple[int, str], str])
 
     @classmethod
     def of(cls, con: apsw.Connection) -> Contents:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,6 @@ import apsw
 from monolite.errors import CommitUnknown, FileDamaged, MonoliteError
 from monolite.store.sqlite import log
 from monolite.store.sqlite.door import SqliteDoor
-from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.store import SqliteStore
 from tests.simulation.batch import Contents
 from tests.simulation.faults import Fault, Halt, Plan
@@ -31,7 +30,7 @@ LIVES_MAX = 25
 
 FRAME_BYTES = 4096 + 24
 
-LOG_PAGES = (3, 10, 30)
+LOG_PAGES = (3, 10, 30, 100)
 """Small logs, so that a checkpoint is never far."""
 
 
@@ -46,9 +45,9 @@ class Tally:
     damaged: int = 0
     unknown: int = 0
     """Commits that failed in a way that leaves their outcome open."""
-    during: Counter[str] = field(default_factory=Counter)
+    during: Counter[str] = field(default_factory=Counter[str])
     """What was going on when the power failed."""
-    losses: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list[str])
 
     @property
     def failed(self) -> int:
@@ -72,6 +71,8 @@ class Circumstances:
     lies: bool = False
     failing_syncs: bool = False
     """Each life has a sync that fails, then a restart of the process, then the power cut."""
+    spares_opening: bool = False
+    """Whether the power holds until the file is open, so that each life acknowledges something."""
 
 
 class Chain:
@@ -145,6 +146,9 @@ class Chain:
         with contextlib.ExitStack() as stack:
             try:
                 self._doing = "opening"
+                halt_at, spares = plan.halt_at, self._circumstances.spares_opening
+                if halt_at is not None and spares:
+                    plan.halt_at = None
                 self._ledger.try_opening()
                 store = SqliteStore.own(
                     path, durability=self._circumstances.durability, now_us=NOON_US
@@ -153,6 +157,8 @@ class Chain:
                 self._ledger.acknowledge_opening(store.epoch, store.file_id)
                 self._doing = "reading"
                 self._judge(path)
+                if halt_at is not None and spares:
+                    plan.halt_at = plan.operations + halt_at
                 self._commit_some(store, self._chance.randint(min(commits, 1), commits), stack)
             except Halt:
                 pass
@@ -184,10 +190,10 @@ class Chain:
             self._commit(store)
             if self._chance.random() < 0.02:
                 # It keeps what comes after it from leaving the log.
-                reader = store.reader()
+                reader = apsw.Connection(str(store.path))
                 stack.callback(_let_go, reader, self._machine)
-                reader._con.execute("BEGIN")
-                reader.counts()
+                reader.execute("BEGIN")
+                Contents.of(reader)
         if self._chance.random() < 0.5:
             self._doing = "closing"
             store.close()
@@ -206,15 +212,15 @@ class Chain:
             self._ledger.acknowledge(batch)
 
 
-def _let_go(store: SqliteReader, machine: Machine) -> None:
+def _let_go(opened: SqliteStore | apsw.Connection, machine: Machine) -> None:
     """Close what a dead process has open."""
     machine.halt()
     with contextlib.suppress(apsw.Error):
-        store.close()
+        opened.close()
 
 
 @contextlib.contextmanager
-def small_log(chance: Random) -> Iterator[None]:
+def small_log(chance: Random) -> Generator[None]:
     """Let logs be checkpointed after few pages, with little room."""
     pages = chance.choice(LOG_PAGES)
     room = pages * FRAME_BYTES + 32

@@ -58,7 +58,7 @@ class Inode:
     """One file, whatever it is called: its bytes on the medium, and the changes not yet there."""
 
     durable: bytearray = field(default_factory=bytearray)
-    pending: list[Write | Truncate] = field(default_factory=list)
+    pending: list[Write | Truncate] = field(default_factory=list[Write | Truncate])
     length: int = 0
     """As the kernel has it."""
     dropped: bool = False
@@ -210,11 +210,11 @@ class Medium:
         histories: dict[str, list[Inode | None]] = {}
         for name, inode in self._durable.items():
             histories[name] = [inode]
-        for name, inode in self._changes:
-            histories.setdefault(name, [None]).append(inode)
+        for name, change in self._changes:
+            histories.setdefault(name, [None]).append(change)
         found: dict[str, bytes] = {}
         for name, history in histories.items():
-            inode = chance.choice(history)
-            if inode is not None:
-                found[name] = bytes(inode.settled(chance))
+            chosen = chance.choice(history)
+            if chosen is not None:
+                found[name] = bytes(chosen.settled(chance))
         return found

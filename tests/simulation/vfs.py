@@ -6,7 +6,7 @@ belong to no machine. The index (`-shm`) passes it by: that is memory, and no cr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,7 +77,7 @@ class _SimFile(apsw.VFSFile):
         flags: list[int],
     ) -> None:
         self._machine = machine
-        self._part = _part_by_flags(flags[0])
+        self._part: Part = _part_by_flags(flags[0])
         fault = None if machine.halted else machine.begin("open", self._part)
         if fault is not None:
             raise fault.error()
@@ -171,7 +171,7 @@ def _part_by_name(path: str) -> Part:
 
 
 @contextmanager
-def simulated() -> Iterator[SimVFS]:
+def simulated() -> Generator[SimVFS]:
     """Make every connection that is opened inside go through a simulated file layer."""
     vfs = SimVFS()
     try:

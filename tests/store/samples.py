@@ -6,6 +6,7 @@ from typing import Any
 
 from monolite.core import entry as e
 from monolite.core.entry import Attempt, Run, RunNo
+from monolite.core.schedule import ScheduleRow, Spec
 from monolite.store.protocol import (
     End,
     JournalRow,
@@ -73,6 +74,18 @@ def an_end(no: int, **fields: Any) -> End:
     return End(RunNo(no), **{**defaults, **fields})
 
 
+def a_schedule(name: str = "daily", **fields: Any) -> ScheduleRow:
+    defaults: dict[str, Any] = {
+        "workflow": "report",
+        "version": 1,
+        "args": '["a"]',
+        "spec": Spec(cron="0 9 * * *", tz="Europe/Paris", overlap="buffer", catchup_us=5),
+        "declared_us": NOON_US,
+        "revision": NOON_US,
+    }
+    return ScheduleRow(name=name, **{**defaults, **fields})
+
+
 def a_link(target: int, waiter: int, key: str = "result:x#1") -> Link:
     return Link(RunNo(target), RunNo(waiter), key)
 
@@ -114,6 +127,7 @@ def everything(store: Store, nos: range = range(1, 12)) -> dict[str, Any]:
         "patches": {no: store.patches(no) for no in by_no},
         "delayed": (store.messages_due(2**62, 100), store.next_message_due_us()),
         "newest": {id: store.run_by_id(id) for id in ("run-2", "run-4", "same", "other")},
+        "schedules": (store.schedules(), store.schedule_revisions()),
         "links": sorted(map(repr, store.links())),
         "counts": store.counts(),
         "max": (store.max_run_no(), store.max_seq()),

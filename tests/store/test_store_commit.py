@@ -19,6 +19,7 @@ from tests.store.samples import (
     a_message,
     a_note,
     a_run,
+    a_schedule,
     an_attempt,
     an_end,
     an_entry,
@@ -45,6 +46,7 @@ def full_batch() -> Writes:
     writes.streams.append((RunNo(4), "a", 1, 2, "", '["x","y"]'))
     writes.journal.append((RunNo(4), 0, NOON_US, e.PATCH, "new", None, None, None))
     writes.messages.append(a_message(4, due_us=NOON_US + 9))
+    writes.schedules["daily"] = (None, a_schedule())
     return writes
 
 

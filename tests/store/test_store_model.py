@@ -22,6 +22,7 @@ from tests.store.samples import (
     a_message,
     a_note,
     a_run,
+    a_schedule,
     an_attempt,
     an_end,
     an_entry,
@@ -125,6 +126,19 @@ class Stores(RuleBasedStateMachine):
     def end(self, no: int, status: str) -> None:
         if no in self._known:
             self._batch.ends.append(an_end(no, status=status))
+
+    @rule(
+        name=st.sampled_from("xy"),
+        was=st.none() | st.integers(1, 3),
+        revision=st.none() | st.integers(1, 3),
+        next_us=st.none() | times,
+    )
+    def schedule(
+        self, name: str, was: int | None, revision: int | None, next_us: int | None
+    ) -> None:
+        if was is not None or revision is not None:
+            row = None if revision is None else a_schedule(name, revision=revision, next_us=next_us)
+            self._batch.schedules[name] = (was, row)
 
     @rule()
     def commit(self) -> None:

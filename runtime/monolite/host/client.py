@@ -26,12 +26,15 @@ from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
 from monolite.core.place import Place
+from monolite.core.schedule import Amendment, Declare, Spec, amend, check_name
+from monolite.core.timetable import Schedule
 from monolite.errors import FileForeign, Rejected
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, rejection, result_text, unknown
 from monolite.host.queue_port import ClientQueues
 from monolite.host.requests import Queueing, Sent, actor_call, prepare_place, prepare_spawn
+from monolite.host.scheduler import Scheduler
 from monolite.host.verbs import Verbs
 from monolite.store.protocol import Message, Reader, RunFilter, State
 from monolite.store.sqlite.connection import translated
@@ -45,7 +48,7 @@ LOOK_S = 0.5
 """How often a waiting client looks at the file when no engine rings."""
 
 
-class Client(Verbs):
+class Client(Scheduler, Verbs):
     """Talks to the runs of a file from any process on the machine, engine or no engine.
 
     What it sends is committed to the file when the call returns; a running engine is woken, one
@@ -171,6 +174,20 @@ class Client(Verbs):
             if run.ended:
                 return answer_text(Accepted(accepted=False, reason=f"the run has {run.status}"))
         raise AssertionError
+
+    async def schedule_by_name(self, name: str, workflow: str, args: str, spec: Spec) -> Schedule:
+        """Declare a schedule of the workflow called `workflow`, without its code."""
+        await self.amend_schedule(check_name(name), Declare(spec, workflow, 0, args))
+        return self.scheduled(name)
+
+    async def amend_schedule(self, name: str, request: Amendment) -> tuple[str, ...]:
+        now_us = _now_us()
+        amended = await self._commit(
+            lambda door: door.amend_schedule(
+                name, lambda row: amend(row, name, request, now_us), now_us
+            )
+        )
+        return amended.answer
 
     def actor(self, cls: type[A], key: str) -> A:
         """Return a reference to one actor: its handlers make calls to it, through the file."""

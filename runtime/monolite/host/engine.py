@@ -29,6 +29,7 @@ from monolite.host.births import Births
 from monolite.host.duplicates import Duplicates
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
+    Amend,
     Appended,
     Ask,
     AwaitEnd,
@@ -55,6 +56,7 @@ from monolite.host.queues import Queues
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
 from monolite.host.resident import Resident, Words
+from monolite.host.schedules import Schedules
 from monolite.host.streams import Streams
 from monolite.host.succession import LeftOver, Succession
 from monolite.store.protocol import Conflict, End, Link, Note, RolledBack, Store
@@ -99,6 +101,7 @@ class Engine:
         self.streams = Streams(self)
         self.landings = Landings(self)
         self.succession = Succession(self)
+        self.schedules = Schedules(self)
         self.batch = Batch()
         self.now_us = 0
         self.duplicates = Duplicates(self)
@@ -138,6 +141,7 @@ class Engine:
             ChangeQueue: self.queues.on_change,
             AwaitIdle: self.queues.on_await_idle,
             RetryDead: self.births.retry_dead,
+            Amend: self.schedules.on_amend,
         }
 
     # A turn.
@@ -178,6 +182,7 @@ class Engine:
         self.residency.forget(self.batch)
         self.queues.undo()
         self.duplicates.clear()
+        self.schedules.forget()
         self.work = deque(left)
         self._left.clear()
         self.must_look_outside = True
@@ -220,8 +225,13 @@ class Engine:
         """When the next turn is needed if no event comes before."""
         if self.must_look_outside or self.work:
             return 0
-        times = (self.residency.next_wake_us(), self.message_due_us, self.queues.next_wake_us())
-        return min((at_us for at_us in times if at_us is not None), default=None)
+        wakes = (
+            self.residency.next_wake_us(),
+            self.message_due_us,
+            self.schedules.next_wake_us,
+            self.queues.next_wake_us(),
+        )
+        return min((at_us for at_us in wakes if at_us is not None), default=None)
 
     def look_outside(self) -> None:
         """Say that another process may have written to the file."""
@@ -230,14 +240,22 @@ class Engine:
     def _process(self, events: list[Event]) -> None:
         self.urgent.clear()
         self.transacted = False
+        if self.batch.careful:
+            # Others were first: keep them out, so that a busy one cannot be first for ever.
+            self.store.mark()
+            self.transacted = True
         self.residency.revive()
         if self.store.changed() or self.must_look_outside:
             self.inbox.take_outside()
             self.queues.take_outside()
+            self.schedules.reread()
         for event in events:
             self._on[type(event)](event)
             if self.work or self.urgent:
                 self.run_work()
+        scheduled_us = self.schedules.next_wake_us
+        if scheduled_us is not None and scheduled_us <= self.now_us:
+            self.schedules.wake()
         self.residency.wake(self.now_us)
         self.run_work()
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
@@ -513,6 +531,8 @@ class Engine:
             waiting.insert(0, (run.parent_no, run.parent_key))
         for no, key in waiting:
             self.work.append(partial(self.answer_run, no, key, value, error))
+        if run.id in self.schedules.open:
+            self.schedules.ended(run.id)
 
     def answer_run(self, no: RunNo, key: str, value: str | None, error: str | None) -> None:
         parent = self.resident(no)

@@ -9,6 +9,7 @@ import msgspec
 
 from monolite.core.failure import Failure
 from monolite.core.place import Place
+from monolite.core.schedule import Amendment
 from monolite.store.protocol import QueueRow
 
 if TYPE_CHECKING:
@@ -151,6 +152,14 @@ class AwaitIdle(msgspec.Struct):
     reply: Reply
 
 
+class Amend(msgspec.Struct):
+    """Change a schedule. Answers with the ids of the runs that come of it."""
+
+    name: str
+    request: Amendment
+    reply: Reply
+
+
 Event = (
     Spawn
     | Post
@@ -166,4 +175,5 @@ Event = (
     | ChangeQueue
     | RetryDead
     | AwaitIdle
+    | Amend
 )

@@ -30,6 +30,7 @@ from monolite.core.handler import Address, Handler
 from monolite.core.loop import running_loop
 from monolite.core.payload import encode
 from monolite.core.queue import Queue
+from monolite.core.schedule import Amendment
 from monolite.errors import CommitUnknown, Misused
 from monolite.host import audit, order, report
 from monolite.host.audience import STREAM_PREFIX
@@ -40,6 +41,7 @@ from monolite.host.doorbell import Bell, engine_bell
 from monolite.host.ending import answer_text, result_text, unknown
 from monolite.host.engine import Engine
 from monolite.host.events import (
+    Amend,
     Appended,
     Ask,
     AwaitEnd,
@@ -61,6 +63,7 @@ from monolite.host.requests import (
     prepare_spawn,
 )
 from monolite.host.resident import Words
+from monolite.host.scheduler import Scheduler
 from monolite.host.supervisor import Supervisor
 from monolite.host.tether import Tether
 from monolite.host.thread import EngineThread
@@ -81,7 +84,7 @@ OPEN_LISTED_MAX = 100_000
 """Open runs looked at to list those of one status."""
 
 
-class Runtime(Verbs):
+class Runtime(Scheduler, Verbs):
     """One file, its engine, and the activities it runs. Use it as `async with Runtime(...)`.
 
     `path` is a file (created if missing) or ":memory:". `actors` are the workflows, or modules
@@ -401,6 +404,10 @@ class Runtime(Verbs):
         words = await self._words([run.no for run in runs if not run.ended])
         found = [report.info(run, words.get(run.no)) for run in runs]
         return [i for i in found if status is None or i.status == status][:limit]
+
+    async def amend_schedule(self, name: str, request: Amendment) -> tuple[str, ...]:
+        ids: tuple[str, ...] = await self._ask(lambda reply: Amend(name, request, reply))
+        return ids
 
     def actor(self, cls: type[A], key: str) -> A:
         """Return a reference to one actor: its handlers make calls to it.

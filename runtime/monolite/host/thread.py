@@ -22,6 +22,7 @@ from monolite.host.clock import Clock
 from monolite.host.doorbell import WATCHERS_MAX, Bell
 from monolite.host.engine import Engine
 from monolite.host.events import (
+    Amend,
     Ask,
     AwaitEnd,
     ChangeQueue,
@@ -54,7 +55,7 @@ STUCK_LOOKS = 20
 """How often the watchdog looks in that time: what it reports took at most so much longer."""
 
 
-_AGAIN = (Spawn, Post, ChangeQueue, RetryDead)
+_AGAIN = (Spawn, Post, Amend, ChangeQueue, RetryDead)
 """Requests that their senders can send again."""
 
 

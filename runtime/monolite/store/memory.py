@@ -12,6 +12,7 @@ import msgspec
 
 from monolite.core import entry as e
 from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.core.schedule import ScheduleRow
 from monolite.store.protocol import (
     Conflict,
     Link,
@@ -53,6 +54,7 @@ class MemoryStore:
         self._views: dict[tuple[RunNo, str], str] = {}
         self._links: dict[Link, None] = {}
         self._queues: dict[str, QueueRow] = {}
+        self._schedules: dict[str, ScheduleRow] = {}
         self._seq = 0
 
     def close(self) -> None:
@@ -152,6 +154,11 @@ class MemoryStore:
             self._links.update(dict.fromkeys(writes.links))
             for no in writes.unlinked:
                 self._links = {k: None for k in self._links if k.target_no != no}
+            for name, (_, row) in writes.schedules.items():
+                if row is None:
+                    del self._schedules[name]
+                else:
+                    self._schedules[name] = row
             self._update_runs(writes)
             self._update_queues(writes)
 
@@ -165,6 +172,10 @@ class MemoryStore:
             raise Conflict
         if any(self.deduped(*key) != found for key, found in writes.deduped.items()):
             raise Conflict
+        for name, (revision, _) in writes.schedules.items():
+            known = self._schedules.get(name)
+            if revision != (None if known is None else known.revision):
+                raise Conflict
         positions = [(row[0], row[1]) for row in writes.journal]
         fresh = not any(n in self._entries.get(no, ()) for no, n in positions)
         assert fresh, "a journal position is written once"
@@ -397,6 +408,18 @@ class MemoryStore:
     def view(self, no: RunNo, name: str) -> str | None:
         with self._lock:
             return self._views.get((no, name))
+
+    def schedules(self) -> list[ScheduleRow]:
+        with self._lock:
+            return [row for _, row in sorted(self._schedules.items())]
+
+    def schedule(self, name: str) -> ScheduleRow | None:
+        with self._lock:
+            return self._schedules.get(name)
+
+    def schedule_revisions(self) -> dict[str, int]:
+        with self._lock:
+            return {name: row.revision for name, row in self._schedules.items()}
 
     def messages_after(self, seq: int, limit: int) -> list[Message]:
         with self._lock:

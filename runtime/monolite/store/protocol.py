@@ -13,11 +13,15 @@ import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
 from monolite.core.place import Place
+from monolite.core.schedule import Amended, ScheduleRow
 
 R = TypeVar("R")
 
 JournalRow = tuple[RunNo, int, int, str, str, str | None, str | None, str | None]
 """run_no, n, at_us, kind, key, args, value, error."""
+
+ScheduleWrite = tuple[int | None, ScheduleRow | None]
+"""The revision that the row must have (None: there must be no row), and the new row, if any."""
 
 
 class Message(msgspec.Struct, gc=False):
@@ -148,6 +152,7 @@ class Writes:
         "requeues",
         "retired",
         "runs",
+        "schedules",
         "states",
         "streams",
         "taken",
@@ -202,6 +207,7 @@ class Writes:
         """Runs that no longer stand for their dedupe key."""
         self.deduped: dict[tuple[str, str], tuple[RunNo, int] | None] = {}
         """(no, queued_us) of who waits under (queue, dedupe key); Conflict if that has changed."""
+        self.schedules: dict[str, ScheduleWrite] = {}
 
     def __bool__(self) -> bool:
         return bool(
@@ -227,11 +233,12 @@ class Writes:
             or self.queue_states
             or self.queue_seen
             or self.requeues
+            or self.schedules
         )
 
 
 class Conflict(Exception):
-    """Another process created the same run (id, generation), or changed who waits, meanwhile."""
+    """Another process made the same run, changed the same schedule, or who waits in a queue."""
 
 
 class RolledBack(Conflict):
@@ -341,6 +348,14 @@ class Reader(Protocol):
         """Return the value of a run's view."""
         ...
 
+    def schedules(self) -> list[ScheduleRow]:
+        """Return every schedule, by name."""
+        ...
+
+    def schedule(self, name: str) -> ScheduleRow | None:
+        """Return the schedule of this name."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -425,6 +440,10 @@ class Store(Reader, Protocol):
         """Return every link: few, kept in memory by the engine."""
         ...
 
+    def schedule_revisions(self) -> dict[str, int]:
+        """Return the revision of every schedule."""
+        ...
+
     def max_run_no(self) -> int: ...
 
     def max_seq(self) -> int:
@@ -470,4 +489,10 @@ class Door(Protocol):
 
     def post_to_actor(self, actor: Run, message: Message) -> tuple[Run, bool]:
         """Insert a message to an actor, and the actor's run if it does not exist yet."""
+        ...
+
+    def amend_schedule(
+        self, name: str, decide: Callable[[ScheduleRow | None], Amended], now_us: int
+    ) -> Amended:
+        """Give a schedule the row that `decide` makes of it, and queue the runs it wants."""
         ...

@@ -38,8 +38,8 @@ def monolite_env(request: pytest.FixtureRequest) -> Iterator[Environment]:
     settings: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers("monolite"))):
         settings.update(mark.kwargs)  # the nearest counts most
-    module: Any = vars(request.node).get("module", getattr(request, "module", None))
-    settings.setdefault("actors", module)
+    asked: Any = request  # pytest leaves `module` without a type
+    settings.setdefault("actors", asked.module)
     env = environment(**settings)
     yield env
     env.close()

@@ -13,6 +13,7 @@ import anyio
 
 from monolite.core import guard
 from monolite.core.call import Call
+from monolite.core.entry import Accepted
 from monolite.core.handle import Handle
 from monolite.core.handler import Address, Handler
 from monolite.errors import Misused, MonoliteError
@@ -233,22 +234,24 @@ class VirtualRuntime(Runtime):
     async def spawn(self, call: Call[R], *, id: str | None = None, **options: Any) -> Handle[R]:
         return await super().spawn(call, id=self._new_id() if id is None else id, **options)
 
-    async def signal(self, id: str, name: str, text: str, message_id: str | None = None) -> Any:
+    async def send_signal(
+        self, id: str, name: str, text: str, message_id: str | None = None
+    ) -> Accepted:
         message_id = self._new_id() if message_id is None else message_id
-        return await super().signal(id, name, text, message_id)
+        return await super().send_signal(id, name, text, message_id)
 
-    async def result(self, id: str, type_: Any = None) -> str:
+    async def result_text(self, id: str) -> str:
         if self.autopilot is not None:
             await self.autopilot(id)
-        return await super().result(id, type_)
+        return await super().result_text(id)
 
-    async def watch(
+    async def view_texts(
         self, id: str, name: str, *, at_once: bool = False
     ) -> AsyncGenerator[str, None]:
         seen: str | None = None
         while True:
             try:
-                async with aclosing(super().watch(id, name, at_once=at_once)) as values:
+                async with aclosing(super().view_texts(id, name, at_once=at_once)) as values:
                     async for text in values:
                         if text != seen or not text:
                             yield text
@@ -264,12 +267,15 @@ class VirtualRuntime(Runtime):
         text: str,
         delay_us: int,
         message_id: str | None,
+        *,
+        caller: str | None = None,
     ) -> Posted:
         named = self._new_id() if message_id is None else message_id
 
         def make_event(reply: PendingReply) -> Event:
             actor, id = address.actor, address.id
-            return Post(id, handler.kind, handler.method, text, named, reply, actor, delay_us)
+            method = handler.method
+            return Post(id, handler.kind, method, text, named, reply, actor, delay_us, caller)
 
         first = self._awaited_reply()
         self._post(make_event(first))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -31,6 +32,8 @@ PAGE_BYTES_MIN = 512
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """Begins a rollback journal of SQLite's; 16 bytes on stands how many pages the file had."""
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 CACHE_KIB = 64 * 1024
 
@@ -160,7 +163,7 @@ def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
     """
     require_sqlite()
     if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _make(path)
     con = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, "")
     try:
         con.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -175,6 +178,21 @@ def open_writer(path: Path, *, synchronous: int) -> apsw.Connection:
         con.close()
         raise
     return con
+
+
+def _make(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StorageFull(full(path)) from error
+        msg = f"{path} cannot be made: {error.strerror}; check its directory"
+        raise FileForeign(msg) from error
+
+
+def full(path: Path) -> str:
+    """Return how it is said that nothing more fits on a file's disk."""
+    return f"the disk of {path} is full; free space, then try again"
 
 
 def keep_log(con: apsw.Connection, *, keep: bool) -> None:
@@ -273,10 +291,10 @@ def translate(error: apsw.Error, path: Path) -> Exception:
         return FileDamaged(f"{path} is damaged ({error}); restore it from a backup")
     if isinstance(error, (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError)):
         return FileForeign(f"{path} cannot be opened: {error}; check its owner and mode")
-    if isinstance(error, apsw.BusyError):
+    if isinstance(error, (apsw.BusyError, apsw.ProtocolError)):
         return FileOwned(str(path), "another process, which holds SQLite's write lock")
     if isinstance(error, apsw.FullError) or _code(error) == apsw.SQLITE_IOERR_SHMSIZE:
-        return StorageFull(f"the disk of {path} is full; free space, then try again")
+        return StorageFull(full(path))
     if isinstance(error, apsw.IOError):
         return FileDamaged(f"{path} cannot be read: {error}; check the disk, or restore a backup")
     return error

@@ -18,6 +18,7 @@ from monolite.core.admission import Admission, admit, admit_to_queue
 from monolite.core.entry import QUEUED, TERMINATE, Run, RunNo
 from monolite.core.place import Place
 from monolite.core.queue import unknown_queue
+from monolite.core.schedule import Amended, ScheduleRow, changed
 from monolite.errors import CommitUnknown, FileForeign, StorageFull, UnknownWorkflow
 from monolite.store.protocol import Message, QueueRow, Requeue
 from monolite.store.sqlite import connection
@@ -31,6 +32,7 @@ from monolite.store.sqlite.store import (
     queue_row,
     run_row,
 )
+from monolite.store.sqlite.timetable import write_schedules
 
 WAIT_S = 30.0
 """How long to wait for the write lock. A busy engine leaves gaps of microseconds, so the wait
@@ -38,7 +40,7 @@ asks often, at random moments, instead of in SQLite's growing steps."""
 
 
 class SqliteDoor(SqliteReader):
-    """A second writer beside the engine. It inserts, and changes queues and who waits in them.
+    """A second writer beside the engine. It inserts, and changes schedules, queues, and who waits.
 
     What it changes there the engine checks in the commit that begins a run.
     """
@@ -155,6 +157,35 @@ class SqliteDoor(SqliteReader):
                 actor.generation = 1 if run is None else run.generation + 1
                 run = self._insert_run(actor)
             return run, self._post(run, message)
+
+    def amend_schedule(
+        self, name: str, decide: Callable[[ScheduleRow | None], Amended], now_us: int
+    ) -> Amended:
+        with self._transaction():
+            old = self.schedule(name)
+            amended = decide(old)
+            row, was = amended.row, None if old is None else old.revision
+            if row != old:
+                if row is not None and old is not None:
+                    row = changed(row, revision=old.revision + 1)
+                write_schedules(self._con, [(name, (was, row))])
+            for id in amended.starts:
+                assert row is not None
+                self._insert_run(
+                    Run(
+                        no=RunNo(0),
+                        id=id,
+                        generation=1,
+                        name=row.workflow,
+                        version=row.version,
+                        status=QUEUED,
+                        args=row.args,
+                        created_us=now_us,
+                        wake_at_us=now_us,
+                        updated_us=now_us,
+                    )
+                )
+            return amended
 
     def _insert_run(self, run: Run) -> Run:
         row = self._con.execute(self._sql["max_run_no"]).fetchone()

@@ -8,6 +8,7 @@ which every write transaction checks.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from monolite.errors import FileForeign, FileOwned
+from monolite.errors import FileForeign, FileOwned, StorageFull
 
 ASKED_MAX = 100
 """How often to try again because somebody asks who owns the file, which takes microseconds."""
@@ -84,11 +85,20 @@ class OwnerLock:
         try:
             return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                msg = f"the disk of {path} is full; free space, then try again"
+                raise StorageFull(msg) from error
             msg = (
                 f"{path} cannot be owned: its lock {self.path.name} cannot be made "
                 f"({error.strerror}); check the owner and mode of the directory and of the lock"
             )
             raise FileForeign(msg) from error
+
+    def check(self, path: Path) -> None:
+        """Raise FileOwned if we were passed over since: the lock has a new file, or none."""
+        if not _same_file(self._fd, self.path):
+            holder = owner_of(path) or "another process, which has taken it over meanwhile"
+            raise FileOwned(str(path), str(holder))
 
     def abandon(self) -> None:
         """Close our end without unlocking: in a forked child, where the lock is the parent's."""

@@ -9,10 +9,12 @@ import apsw
 import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.core.schedule import ScheduleRow
 from monolite.store.protocol import Message, QueueCounts, QueueRow, RunFilter, State
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.blobs import REFERENCE, whole
 from monolite.store.sqlite.statements import statements
+from monolite.store.sqlite.timetable import read_schedule, read_schedules
 
 NO_MAX = 2**62
 
@@ -160,6 +162,12 @@ class SqliteReader:
     def view(self, no: RunNo, name: str) -> str | None:
         row = self._con.execute(self._sql["view"], (no, name)).fetchone()
         return None if row is None else str(row[0])
+
+    def schedules(self) -> list[ScheduleRow]:
+        return read_schedules(self._con)
+
+    def schedule(self, name: str) -> ScheduleRow | None:
+        return read_schedule(self._con, name)
 
     def _one_run(self, statement: str, bindings: tuple[Any, ...]) -> Run | None:
         row = self._con.execute(self._sql[statement], bindings).fetchone()

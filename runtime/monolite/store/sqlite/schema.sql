@@ -200,6 +200,28 @@ CREATE TABLE monolite_links (
     PRIMARY KEY (target_no, waiter_no, key)
 ) STRICT, WITHOUT ROWID;
 
+-- Schedules. next_us is the first tick that is not handled yet; whoever changes a row gives it a
+-- new revision, so that an engine and another process cannot undo each other's changes.
+CREATE TABLE monolite_schedules (
+    name         TEXT    PRIMARY KEY,
+    workflow     TEXT    NOT NULL,
+    version      INTEGER NOT NULL,
+    args         TEXT    NOT NULL,
+    spec         TEXT    NOT NULL,
+    declared_us  INTEGER NOT NULL,
+    revision     INTEGER NOT NULL,
+    paused       INTEGER NOT NULL CHECK (paused IN (0, 1)),
+    next_us      INTEGER,
+    last_us      INTEGER,
+    last_id      TEXT,
+    open         TEXT    NOT NULL,
+    buffered_us  INTEGER,
+    backfill     TEXT    NOT NULL,
+    skipped      INTEGER NOT NULL,
+    skipped_us   INTEGER,
+    missed       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- For people, whose SQLite may be older than ours: strftime, as `subsec` came with 3.42.
 -- What did it do? SELECT * FROM monolite_timeline WHERE id = 'order-42';
 CREATE VIEW monolite_timeline AS

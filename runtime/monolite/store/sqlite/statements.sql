@@ -301,3 +301,33 @@ SELECT coalesce(max(no), 0) FROM monolite_runs
 
 -- max_seq: the inbox's last sequence number
 SELECT coalesce(max(seq), 0) FROM monolite_inbox
+
+-- schedules: every schedule
+SELECT name, workflow, version, args, spec, declared_us, revision, paused, next_us, last_us,
+    last_id, open, buffered_us, backfill, skipped, skipped_us, missed
+FROM monolite_schedules ORDER BY name
+
+-- schedule: one schedule
+SELECT name, workflow, version, args, spec, declared_us, revision, paused, next_us, last_us,
+    last_id, open, buffered_us, backfill, skipped, skipped_us, missed
+FROM monolite_schedules WHERE name = ?
+
+-- schedule_revisions: which schedules somebody has changed
+SELECT name, revision FROM monolite_schedules
+
+-- insert_schedule: a new schedule, unless somebody else has made it meanwhile
+INSERT INTO monolite_schedules (name, workflow, version, args, spec, declared_us, revision, paused,
+    next_us, last_us, last_id, open, buffered_us, backfill, skipped, skipped_us, missed)
+VALUES (:name, :workflow, :version, :args, :spec, :declared_us, :revision, :paused, :next_us,
+    :last_us, :last_id, :open, :buffered_us, :backfill, :skipped, :skipped_us, :missed)
+ON CONFLICT DO NOTHING
+
+-- update_schedule: a schedule that nobody has changed since it was read
+UPDATE monolite_schedules SET workflow = :workflow, version = :version, args = :args, spec = :spec,
+    declared_us = :declared_us, revision = :revision, paused = :paused, next_us = :next_us,
+    last_us = :last_us, last_id = :last_id, open = :open, buffered_us = :buffered_us,
+    backfill = :backfill, skipped = :skipped, skipped_us = :skipped_us, missed = :missed
+WHERE name = :name AND revision = :was
+
+-- delete_schedule: one that nobody has changed since it was read
+DELETE FROM monolite_schedules WHERE name = ? AND revision = ?

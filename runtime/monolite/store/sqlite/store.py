@@ -22,6 +22,7 @@ from monolite.store.sqlite.blobs import BLOB_CHARS_MIN, aside, light
 from monolite.store.sqlite.owner import Owner, OwnerLock, this_process
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import schema, statements
+from monolite.store.sqlite.timetable import write_schedules
 
 R = TypeVar("R")
 
@@ -66,11 +67,13 @@ class SqliteStore(SqliteReader):
         try:
             con = connection.open_writer(path, synchronous=SYNCHRONOUS[durability])
             try:
-                log.rewrite(con, path)
+                with connection.translated(path):
+                    log.rewrite(con, path)
                 connection.check_damage(con, path)
-                epoch, file_id = _prepare(con, path, owner, now_us)
+                epoch, file_id = _prepare(con, path, owner, lock, now_us)
                 connection.keep_log(con, keep=False)
-                log.make_room(con, path)
+                with connection.translated(path):
+                    log.make_room(con, path)
             except BaseException:
                 con.close()
                 raise
@@ -119,9 +122,12 @@ class SqliteStore(SqliteReader):
         """Begin the transaction if an application's function has not done so already."""
         if not self._con.in_transaction:
             self._marked = False
-            self._begin()
             try:
+                self._begin()
                 self._check_epoch()
+            except apsw.Error as error:
+                self._rollback()
+                raise self._failure(error) from error
             except BaseException:
                 self._rollback()
                 raise
@@ -137,22 +143,24 @@ class SqliteStore(SqliteReader):
             if "monolite_runs.id" in str(error) or "monolite_inbox.run_no" in str(error):
                 raise Conflict from error
             raise
-        except apsw.FullError as error:
-            self._rollback()
-            msg = f"the disk of {self.path} is full; free space, then send the request again"
-            raise StorageFull(msg) from error
         except apsw.Error as error:
             self._rollback()
-            msg = (
-                f"committing to {self.path} failed ({error}); whether it took effect shows after "
-                "a restart: restart, then repeat the request with the same id"
-            )
-            raise CommitUnknown(msg) from error
+            raise self._failure(error) from error
         except BaseException:
             self._rollback()
             raise
         if self._log_pages > log.LOG_PAGES_MAX:
             self.checkpoint()
+
+    def _failure(self, error: apsw.Error) -> StorageFull | CommitUnknown:
+        if isinstance(error, apsw.FullError):
+            return StorageFull(
+                f"the disk of {self.path} is full; free space, then send the request again"
+            )
+        return CommitUnknown(
+            f"committing to {self.path} failed ({error}); whether it took effect shows after "
+            "a restart: restart, then repeat the request with the same id"
+        )
 
     def _begin(self) -> None:
         for tries_left in reversed(range(BUSY_TRIES_MAX)):
@@ -273,6 +281,8 @@ class SqliteStore(SqliteReader):
                     for x in writes.ends
                 ],
             )
+        if writes.schedules:
+            write_schedules(self._con, writes.schedules.items())
 
     def _write_queues(self, writes: Writes) -> None:
         many: Callable[[str, Any], Any] = self._con.executemany
@@ -373,6 +383,10 @@ class SqliteStore(SqliteReader):
     def links(self) -> list[Link]:
         return [Link(*row) for row in self._con.execute(self._sql["links"])]
 
+    def schedule_revisions(self) -> dict[str, int]:
+        rows = self._con.execute(self._sql["schedule_revisions"])
+        return {str(name): int(str(revision)) for name, revision in rows}
+
     def max_run_no(self) -> int:
         return self._number("max_run_no")
 
@@ -403,12 +417,16 @@ def _ask_again() -> Callable[[int], bool]:
     return ask_again
 
 
-def _prepare(con: apsw.Connection, path: Path, owner: Owner, now_us: int) -> tuple[int, str]:
+def _prepare(
+    con: apsw.Connection, path: Path, owner: Owner, lock: OwnerLock, now_us: int
+) -> tuple[int, str]:
     """Create the schema if the file is new, check it if not, and take the next epoch."""
     sql = statements()
     with connection.translated(path):
         con.execute("BEGIN IMMEDIATE")
         try:
+            # Inside the transaction: whoever passes us over from here on has to wait for it.
+            lock.check(path)
             make_schema(con, now_us)
             connection.check_format(con, path, sql)
             (epoch,) = con.execute(sql["take_over"], (str(owner),)).fetchone() or (0,)
