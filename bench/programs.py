@@ -31,6 +31,11 @@ async def chain(steps: int) -> int:
     return total
 
 
+@workflow
+async def idle() -> None:
+    """End at once."""
+
+
 parcels = Signal("parcels", Parcel)
 
 

@@ -26,6 +26,7 @@ NAMES = (
     "file_size",
     "idle",
     "startup",
+    "queue",
 )
 
 

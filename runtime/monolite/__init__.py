@@ -20,6 +20,7 @@ from monolite.core.entry import Accepted
 from monolite.core.failure import register_exception
 from monolite.core.handle import Handle, HistoryEntry, Info
 from monolite.core.promise import Promise
+from monolite.core.queue import Breaker, Queue, Rate
 from monolite.core.retry import Retry
 from monolite.core.stream import Stream
 from monolite.core.timetable import Schedule, ScheduleInfo
@@ -29,12 +30,15 @@ from monolite.errors import MonoliteError
 
 if TYPE_CHECKING:
     from monolite.host.client import Client
+    from monolite.host.queue_handle import QueueHandle, QueueInfo
     from monolite.host.runtime import Runtime
     from monolite.host.saga import Saga
     from monolite.host.spawning import actor, send, spawn
 else:
     _HOST = {
         "Client": "monolite.host.client",
+        "QueueHandle": "monolite.host.queue_handle",
+        "QueueInfo": "monolite.host.queue_handle",
         "Runtime": "monolite.host.runtime",
         "Saga": "monolite.host.saga",
         "actor": "monolite.host.spawning",
@@ -61,6 +65,7 @@ __all__ = [
     "Activity",
     "Actor",
     "AttemptInfo",
+    "Breaker",
     "Call",
     "Client",
     "ContinueAsNew",
@@ -71,6 +76,10 @@ __all__ = [
     "Info",
     "MonoliteError",
     "Promise",
+    "Queue",
+    "QueueHandle",
+    "QueueInfo",
+    "Rate",
     "Request",
     "Retry",
     "Runtime",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from monolite import Duration, Handle, Info, Runtime, errors
+from monolite import Duration, Handle, Info, Queue, Runtime, errors
 from monolite.host.clock import Clock
 from monolite.store.memory import MemoryStore
 from monolite.store.protocol import Store
@@ -42,6 +43,7 @@ class Home:
         max_live: int = 10_000,
         shutdown_grace: Duration = GRACE_S,
         processes: int | None = None,
+        queues: Iterable[Queue] = (),
     ) -> Runtime:
         settings: dict[str, Any] = {
             "actors": actors,
@@ -49,6 +51,7 @@ class Home:
             "max_live": max_live,
             "shutdown_grace": shutdown_grace,
             "processes": processes,
+            "queues": queues,
         }
         if self.path is None:
             return RuntimeOn(self._memory, **settings)

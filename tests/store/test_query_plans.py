@@ -17,8 +17,14 @@ PACKAGE = Path(monolite.__file__).parent
 LARGE = ("monolite_runs", "monolite_journal", "monolite_inbox", "monolite_attempts")
 """Tables that grow with use: reading one from end to end gets slower for ever."""
 
-MAY_SCAN = {"counts": "it counts every run, and is asked by people only"}
-MAY_SORT = {"counts": "an index by status would cost a write at every change of status"}
+MAY_SCAN = {
+    "counts": "it counts every run, and is asked by people only",
+    "queues_waiting": "it counts what waits in queues, and is asked by people only",
+}
+MAY_SORT = {
+    "counts": "an index by status would cost a write at every change of status",
+    "queues_waiting": "the index is in the order in which an engine takes it in",
+}
 
 NAMES = sorted(statements())
 DATA = ("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")
@@ -67,6 +73,12 @@ def test_a_statement_sorts_nothing_that_an_index_could(con: apsw.Connection, nam
         ("next_due", "monolite_runs_wake"),
         ("queued", "monolite_runs_queued"),
         ("parked", "monolite_runs_parked"),
+        ("tickets", "COVERING INDEX monolite_runs_tickets"),
+        ("holders", "monolite_runs_held"),
+        ("queues_running", "monolite_runs_held"),
+        ("dead", "monolite_runs_dead"),
+        ("deduped", "monolite_runs_dedupe"),
+        ("queues_waiting", "COVERING INDEX monolite_runs_tickets"),
         ("entries", "monolite_inbox_run"),
         ("undelivered", "monolite_inbox_run"),
         ("messages_after", "monolite_inbox_waiting"),

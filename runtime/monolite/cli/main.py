@@ -27,6 +27,7 @@ COMMANDS = {
     "pause": "let a run start nothing new until it is resumed",
     "resume": "let a paused run go on",
     "replay": "check whether today's code still fits the recorded runs",
+    "queue": "see what waits in queues; pause, resume, limit, drain them",
     "schedule": "list schedules and steer them",
     "doctor": "check a file, and what is in it",
 }

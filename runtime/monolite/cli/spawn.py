@@ -11,6 +11,7 @@ from monolite.cli import arguments as given
 from monolite.cli.answer import Answer
 from monolite.core.admission import CONFLICTS
 from monolite.core.handle import Info
+from monolite.core.place import DUPLICATES
 from monolite.errors import Misused
 from monolite.host.client import Client
 from monolite.store.sqlite.owner import owner_of
@@ -28,6 +29,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=CONFLICTS,
         default="attach",
         help="what to do if the id exists: join that run, fail, or start it anew",
+    )
+    parser.add_argument("--delay", type=given.duration, help="start it so much later")
+    parser.add_argument("--queue", help="the queue in which it waits for its turn")
+    parser.add_argument("--key", help="its key there, such as a tenant")
+    parser.add_argument("--priority", type=int, help="higher goes first (default: 0)")
+    parser.add_argument("--dedupe", metavar="KEY", help="what makes it the same as one that waits")
+    parser.add_argument(
+        "--on-duplicate",
+        choices=DUPLICATES,
+        default="attach",
+        help="what to do then: join that one, fail, or take its place",
+    )
+    parser.add_argument(
+        "--debounce", metavar="TIME", type=given.duration, help="let that one wait so long anew"
     )
     parser.add_argument("--create", action="store_true", help="make the file if there is none")
     given.add_json(parser)
@@ -49,5 +64,17 @@ def run(args: argparse.Namespace) -> Answer:
 
 async def _spawn(args: argparse.Namespace, text: str, id: str) -> Info:
     async with Client(args.file, create=args.create) as client:
-        handle = await client.spawn_by_name(args.name, text, id=id, id_conflict=args.id_conflict)
+        handle = await client.spawn_by_name(
+            args.name,
+            text,
+            id=id,
+            id_conflict=args.id_conflict,
+            delay=args.delay,
+            queue=args.queue,
+            key=args.key,
+            priority=args.priority,
+            dedupe=args.dedupe,
+            on_duplicate=args.on_duplicate,
+            debounce=args.debounce,
+        )
         return await handle.describe()

@@ -6,6 +6,7 @@ import enum
 from typing import Any
 
 from monolite.core.entry import Accepted, Run
+from monolite.core.place import Place
 from monolite.errors import AlreadyExists, Misused
 
 ID_CHARS_MAX = 512
@@ -19,6 +20,10 @@ class Admission(enum.Enum):
     CREATE = "create"
     ATTACH = "attach"
     RESTART = "restart"
+    # If another run waits in the queue under the same dedupe key:
+    JOIN = "join"
+    REPLACE = "replace"
+    DEBOUNCE = "debounce"
 
 
 def admit(existing: Run | None, id: str, name: str, id_conflict: str) -> Admission:
@@ -43,6 +48,41 @@ def admit(existing: Run | None, id: str, name: str, id_conflict: str) -> Admissi
     msg = (
         f"a run with id {id!r} exists ({existing.status}) and {why}; choose another id, "
         f"or pass {advice}id_conflict='restart' to end it and start anew"
+    )
+    raise AlreadyExists(msg)
+
+
+def admit_to_queue(
+    existing: Run | None,
+    waiting: Run | None,
+    place: Place,
+    *,
+    id: str,
+    name: str,
+    id_conflict: str,
+) -> Admission:
+    """Decide on a spawn into a queue, where `waiting` stands for the same dedupe key, if any does.
+
+    What the id says goes first; JOIN, REPLACE and DEBOUNCE are about `waiting`.
+    """
+    same = existing is not None and waiting is not None and existing.no == waiting.no
+    verdict = admit(existing, id, name, id_conflict)
+    if same and verdict is Admission.ATTACH and place.debounce_us:
+        return Admission.DEBOUNCE
+    if waiting is None or same or verdict is Admission.ATTACH:
+        return verdict
+    if place.on_duplicate == "replace" and not place.debounce_us:
+        return Admission.REPLACE
+    if place.on_duplicate != "reject" and waiting.name == name:
+        return Admission.DEBOUNCE if place.debounce_us else Admission.JOIN
+    why = (
+        "on_duplicate='reject' asked not to join it"
+        if waiting.name == name
+        else f"it runs {waiting.name!r}, not {name!r}"
+    )
+    msg = (
+        f"{waiting.id!r} waits in queue {place.queue!r} with the dedupe key {place.dedupe!r} and "
+        f"{why}; wait for it, or pass on_duplicate='attach' or 'replace'"
     )
     raise AlreadyExists(msg)
 

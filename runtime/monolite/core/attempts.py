@@ -1,8 +1,9 @@
 """Attempts: what to do about an activity, given what the file knows of it.
 
 An attempt that the first turn requested leaves no row until something is worth knowing: it
-failed, it has run for a while, it must run at most once, or it is not the first. So an
-outstanding activity without rows, found after a restart, was in flight when the process died.
+failed, it has run for a while, it must run at most once, it went through a queue, or it is not
+the first. So an outstanding activity without rows, found after a restart, was in flight when the
+process died; one that goes through a queue had not had its turn.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ Plan = Start | Wait | GiveUp
 
 
 _FIRST = Start(1, interrupted=False)
-_FIRST_AND_ONLY = Start(1, interrupted=False, rows=((1, e.STARTED),))
+_FIRST_RECORDED = Start(1, interrupted=False, rows=((1, e.STARTED),))
 
 
 def first(opts: Options) -> Start:
     """Plan the first attempt of a new request."""
-    return _FIRST_AND_ONLY if opts.at_most_once else _FIRST
+    return _FIRST_RECORDED if opts.at_most_once or opts.queue is not None else _FIRST
 
 
 def after_wait(number: int) -> Start:
@@ -61,6 +62,8 @@ def after_wait(number: int) -> Start:
 def recover(opts: Options, known: list[Attempt]) -> Plan:
     """Plan for a request that was outstanding when the run was last in memory."""
     last = known[-1] if known else None
+    if last is None and opts.queue is not None:
+        return first(opts)  # its row is written when its turn comes: it has only waited
     if last is not None and last.state == e.ATTEMPT_FAILED:
         return Wait(last.number + 1, last.due_us or 0)
     if last is not None and last.state == e.RETURNED:

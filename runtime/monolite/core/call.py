@@ -11,6 +11,8 @@ import msgspec
 from monolite.core.admission import check_id
 from monolite.core.duration import Duration, seconds
 from monolite.core.loop import running_loop
+from monolite.core.place import Place
+from monolite.core.queue import check_key, check_priority
 from monolite.core.retry import Retry, as_retry
 from monolite.core.size import Size, size_bytes
 from monolite.errors import Misused
@@ -48,6 +50,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     at_most_once: bool = False
     run_in: str = "thread"
     memory_bytes: int | None = None
+    queue: str | None = None
+    key: str | None = None
+    priority: int | None = None
+
+    def place(self) -> Place | None:
+        """Return where the call waits for its turn, or None if it waits nowhere."""
+        return None if self.queue is None else Place(self.queue, self.key, self.priority or 0)
 
 
 class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
@@ -91,6 +100,9 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         at_most_once: bool | None = None,
         run_in: str | None = None,
         memory: Size | None = None,
+        queue: str | None = None,
+        key: str | None = None,
+        priority: int | None = None,
     ) -> Call[R_co]:
         """Return a copy of this call with other options; what is not given stays.
 
@@ -98,6 +110,9 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         `timeout` limits each attempt (a Duration); `retry` is a Retry, a number of attempts or
         False; `name` is the name it is journaled under; `run_in` is "thread" or "process";
         `memory` limits an attempt in a process (bytes, or text such as "512MB").
+        With `queue` an activity, or a child
+        workflow, waits for its turn there: higher `priority` first, `key` (such as a tenant)
+        being what the queue's `per_key` counts by and what it is fair between.
         """
         self._used = self._used or None
         changes: dict[str, Any] = {
@@ -107,9 +122,15 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             "at_most_once": at_most_once,
             "run_in": None if run_in is None else check_run_in(run_in),
             "memory_bytes": None if memory is None else size_bytes(memory, name="memory"),
+            "queue": None if queue is None else check_id(queue, "name of a queue"),
+            "key": check_key(key),
+            "priority": None if priority is None else check_priority(priority),
         }
         given = {field: value for field, value in changes.items() if value is not None}
         opts = msgspec.structs.replace(self.opts, **given)
+        if opts.queue is None and (opts.key is not None or opts.priority is not None):
+            msg = f"{self!r} goes through no queue, where key and priority count; give queue= too"
+            raise Misused(msg)
         changed = Call(self.definition, self.args, self.kwargs, opts)
         changed.address = self.address
         return changed

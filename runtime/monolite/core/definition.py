@@ -144,6 +144,7 @@ def activity(
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
     memory: Size | None = None,
+    queue: str | None = None,
 ) -> _ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -156,6 +157,7 @@ def activity(
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
     memory: Size | None = None,
+    queue: str | None = None,
 ) -> Any:
     """Make a function with side effects an activity: supervised, retried, journaled.
 
@@ -165,7 +167,8 @@ def activity(
     limits each attempt; `retry` is a Retry, a number of attempts or False (default: 5 attempts
     with exponential back-off). `at_most_once=True`: an attempt cut off by a crash is not run
     again, `Interrupted` is raised instead. Exceptions of the types in `raises` come back to
-    the workflow as themselves, not as RemoteError.
+    the workflow as themselves, not as RemoteError. With `queue` each attempt waits for its
+    turn in the queue of that name.
     """
     if memory is not None and run_in != "process":
         msg = 'memory= limits a process of its own; add run_in="process"'
@@ -177,6 +180,7 @@ def activity(
         run_in=check_run_in(run_in),
         at_most_once=at_most_once,
         memory_bytes=None if memory is None else size_bytes(memory, name="memory"),
+        queue=None if queue is None else check_id(queue, "name of a queue"),
     )
     decorate = _ActivityDecorator(name, opts)
     return decorate if fn is None else decorate(fn)

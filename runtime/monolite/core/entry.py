@@ -141,6 +141,12 @@ class Run(msgspec.Struct, gc=False):
     updated_us: int = 0
     seed: str | None = None
     """What random numbers and set orders derive from, if not from the run's own identity."""
+    queue: str | None = None
+    queue_key: str | None = None
+    priority: int | None = None
+    queued_us: int | None = None
+    """Since when it waits in its queue, or will: its place there."""
+    dedupe: str | None = None
 
     @property
     def ended(self) -> bool:

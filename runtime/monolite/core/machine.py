@@ -217,6 +217,9 @@ class Machine:
 
     def perform(self, call: Call[Any]) -> Generator[Any, Any, Any]:
         """Request an activity or a child, and return what awaits its outcome."""
+        if call.opts.queue is not None and isinstance(call.definition, (Handler, Transaction)):
+            msg = f"{call!r} runs in the turn itself; activities and workflows go through queues"
+            raise Misused(msg)
         if isinstance(call.definition, Handler):
             return self._perform_handler(call, call.definition).__await__()
         kind = e.ACTIVITY

@@ -8,8 +8,9 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 import anyio
 import anyio.to_thread
@@ -17,20 +18,22 @@ import anyio.to_thread
 from monolite.core import entry as e
 from monolite.core.actor import ActorRef, type_of
 from monolite.core.admission import check_conflict, check_id, receive
-from monolite.core.call import Call
+from monolite.core.call import Call, Options
 from monolite.core.definition import Workflow
-from monolite.core.duration import Duration
+from monolite.core.duration import Duration, seconds
 from monolite.core.entry import Accepted, Run, RunNo
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address
 from monolite.core.payload import encode
+from monolite.core.place import Place
 from monolite.core.schedule import Amendment, Declare, Spec, amend, check_name
 from monolite.core.timetable import Schedule
 from monolite.errors import FileForeign, Rejected
 from monolite.host import report
 from monolite.host.doorbell import Bell, client_bell, engine_bell, ring
 from monolite.host.ending import answer_text, rejection, result_text, unknown
-from monolite.host.requests import Sent, actor_call, prepare_spawn
+from monolite.host.queue_port import ClientQueues
+from monolite.host.requests import Queueing, Sent, actor_call, prepare_place, prepare_spawn
 from monolite.host.scheduler import Scheduler
 from monolite.host.verbs import Verbs
 from monolite.store.protocol import Message, Reader, RunFilter, State
@@ -58,6 +61,7 @@ class Client(Scheduler, Verbs):
         self._create = create
         self._door: SqliteDoor | None = None
         self._lock = anyio.Lock()
+        self._queue_port = ClientQueues(self.path, self._commit, self._read, self._looks, _now_us)
         if not create and not self.path.exists():
             msg = f"{self.path} does not exist; start a Runtime on it first, or pass create=True"
             raise FileForeign(msg)
@@ -83,23 +87,43 @@ class Client(Scheduler, Verbs):
         id: str | None = None,
         id_conflict: str = "attach",
         delay: Duration | None = None,
+        eta: datetime | None = None,
         attributes: dict[str, Any] | None = None,
+        **queueing: Unpack[Queueing],
     ) -> Handle[R]:
         """Queue a run of a workflow; it is in the file when this returns. See Runtime.spawn."""
         named = secrets.token_hex(12) if id is None else id
-        spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
-        await self._spawn(spawn)
-        return Handle(spawn[0], self, call.definition.signature.result)
+        sent, place = prepare_spawn(
+            call,
+            named,
+            id_conflict,
+            delay=delay,
+            eta=eta,
+            attributes=attributes,
+            queueing=queueing,
+            now_us=_now_us(),
+        )
+        return Handle(await self._spawn(sent, place), self, call.definition.signature.result)
 
     async def spawn_by_name(
-        self, name: str, args: str, *, id: str, id_conflict: str = "attach"
+        self,
+        name: str,
+        args: str,
+        *,
+        id: str,
+        id_conflict: str = "attach",
+        delay: Duration | None = None,
+        **queueing: Unpack[Queueing],
     ) -> Handle[Any]:
         """Queue a run of the workflow called `name`, without its code; `args` is a JSON array."""
-        sent = (check_id(id), name, args, 0, check_conflict(id_conflict), 0, None)
-        await self._spawn(sent)
-        return Handle(id, self)
+        place = prepare_place(Options(), queueing)
+        delay_us = round(seconds(delay or 0, name="delay") * 1_000_000)
+        if place is not None and place.debounce_us:
+            delay_us = place.debounce_us
+        sent = (check_id(id), name, args, 0, check_conflict(id_conflict), delay_us, None)
+        return Handle(await self._spawn(sent, place), self)
 
-    async def _spawn(self, sent: Sent) -> None:
+    async def _spawn(self, sent: Sent, place: Place | None = None) -> str:
         id, name, args, version, id_conflict, delay_us, attributes = sent
         now_us = _now_us()
         run = Run(
@@ -111,11 +135,14 @@ class Client(Scheduler, Verbs):
             status=e.QUEUED,
             args=args,
             created_us=now_us,
-            wake_at_us=now_us + delay_us,
+            wake_at_us=None if place is not None and not delay_us else now_us + delay_us,
             attributes=attributes,
             updated_us=now_us,
         )
-        await self._commit(lambda door: door.spawn(run, id_conflict))
+        if place is not None:
+            run.queue, run.queue_key, run.priority = place.queue, place.key, place.priority
+            run.queued_us, run.dedupe = now_us + delay_us, place.dedupe
+        return (await self._commit(lambda door: door.spawn(run, id_conflict, place))).id
 
     async def send_signal(
         self, id: str, name: str, text: str, message_id: str | None = None
@@ -284,6 +311,7 @@ class Client(Scheduler, Verbs):
         id_prefix: str | None = None,
         parent: str | None = None,
         attributes: dict[str, Any] | None = None,
+        queue: str | None = None,
         limit: int = 100,
     ) -> builtins.list[Info]:
         """Return the runs that match everything given, newest first, at most `limit`."""
@@ -293,6 +321,7 @@ class Client(Scheduler, Verbs):
             id_prefix=id_prefix,
             parent=parent,
             attributes=attributes,
+            queue=queue,
             limit=limit,
         )
         return [report.info(run) for run in await self._read(lambda reader: reader.runs(where))]

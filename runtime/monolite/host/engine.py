@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -20,21 +20,26 @@ from monolite.core import failure
 from monolite.core.actor import ActorType
 from monolite.core.command import Abandon, Append, Detach, Mark, Operation, Publish, Reply, Tell
 from monolite.core.entry import Entry, Outcome, Run, RunNo
+from monolite.core.queue import Queue
 from monolite.core.turn import ActorMachine, TurnDone
 from monolite.errors import Misused, UnknownWorkflow
 from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
+from monolite.host.duplicates import Duplicates
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
     Amend,
     Appended,
     Ask,
     AwaitEnd,
+    AwaitIdle,
+    ChangeQueue,
     Done,
     Event,
     Failed,
     Post,
+    RetryDead,
     Returned,
     Spawn,
     Unawait,
@@ -47,6 +52,7 @@ from monolite.host.landings import Landings
 from monolite.host.launches import Launches
 from monolite.host.mailboxes import Mailboxes
 from monolite.host.operations import Operations
+from monolite.host.queues import Queues
 from monolite.host.registry import Registry
 from monolite.host.residency import Residency
 from monolite.host.resident import Resident, Words
@@ -75,6 +81,7 @@ class Engine:
         *,
         max_live: int = 10_000,
         history_warning: int = 10_000,
+        queues: Iterable[Queue] = (),
     ) -> None:
         self.store = store
         self.history_warning = history_warning
@@ -97,6 +104,8 @@ class Engine:
         self.schedules = Schedules(self)
         self.batch = Batch()
         self.now_us = 0
+        self.duplicates = Duplicates(self)
+        self.queues = Queues(self, queues)
         self.urgent: deque[partial[None]] = deque()
         """Transactions of the run that is being executed: before anything else happens."""
         self.transacting: RunNo | None = None
@@ -125,10 +134,13 @@ class Engine:
             Returned: self.landings.on_returned,
             Appended: self.streams.on_appended,
             AwaitEnd: self.audience.on_await_end,
-            Unawait: self.audience.on_unawait,
+            Unawait: self._on_unawait,
             Watch: self.audience.on_watch,
             Unwatch: self.audience.on_unwatch,
             Ask: self._on_ask,
+            ChangeQueue: self.queues.on_change,
+            AwaitIdle: self.queues.on_await_idle,
+            RetryDead: self.births.retry_dead,
             Amend: self.schedules.on_amend,
         }
 
@@ -168,6 +180,8 @@ class Engine:
         """Bring memory back to what is committed."""
         self.store.abort()
         self.residency.forget(self.batch)
+        self.queues.undo()
+        self.duplicates.clear()
         self.schedules.forget()
         self.work = deque(left)
         self._left.clear()
@@ -202,6 +216,7 @@ class Engine:
         self.batch = Batch()
         self.now_us = now_us
         self.residency.settle_all(now_us)
+        self.queues.write(finally_=True)
         if self.batch.writes:
             self.store.commit(self.batch.writes)
 
@@ -214,6 +229,7 @@ class Engine:
             self.residency.next_wake_us(),
             self.message_due_us,
             self.schedules.next_wake_us,
+            self.queues.next_wake_us(),
         )
         return min((at_us for at_us in wakes if at_us is not None), default=None)
 
@@ -231,6 +247,7 @@ class Engine:
         self.residency.revive()
         if self.store.changed() or self.must_look_outside:
             self.inbox.take_outside()
+            self.queues.take_outside()
             self.schedules.reread()
         for event in events:
             self._on[type(event)](event)
@@ -243,9 +260,11 @@ class Engine:
         self.run_work()
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
+        self.queues.admit()
         self.work, self._left = self._left, deque()
         self.residency.settle(self.now_us)
         self._leave_work()
+        self.queues.write()
         origins = self.batch.hand_on() if self.batch.successors else {}
         if self.batch.streams:
             self.streams.write(origins)
@@ -308,6 +327,8 @@ class Engine:
             self.must_retime = False
             self.message_due_us = self.store.next_message_due_us()
         self.residency.committed(batch, self.now_us)
+        self.queues.committed(batch)
+        self.duplicates.clear()
         self.audience.released(batch)
         for ask in batch.asks:
             try:
@@ -353,6 +374,10 @@ class Engine:
     def _on_ask(self, event: Ask) -> None:
         self.batch.asks.append(event)
 
+    def _on_unawait(self, event: Unawait) -> None:
+        self.audience.on_unawait(event)
+        self.queues.on_unawait(event)
+
     # Runs.
 
     def query(self, actor: str, key: str, method: str, args: str) -> str:
@@ -379,7 +404,7 @@ class Engine:
     def words(self, no: RunNo) -> Words | None:
         """Return what a run in memory waits for now, or None if its row is all there is."""
         live = self.residency.live.get(no)
-        return None if live is None else live.words()
+        return self.queues.words(no) if live is None else live.words()
 
     def resident(self, no: RunNo) -> Resident | None:
         """Return a run in memory, bringing it back from its journal if need be."""
@@ -484,6 +509,8 @@ class Engine:
         for operation in list(resident.machine.operations.values()):
             self.operations.abandon(resident, operation)
         resident.machine.operations.clear()
+        if run.queue is not None and outcome.status != e.CONTINUED:
+            self.queues.ended(run)
         if outcome.status == e.CONTINUED:
             carried = [(run.no, entry) for entry in left_over]
             self.work.append(partial(self._begin_next, run, carried))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from monolite.core.failure import Failure
+from monolite.core.place import Place
 from monolite.core.schedule import Amendment
+from monolite.store.protocol import QueueRow
 
 if TYPE_CHECKING:
     from monolite.host.engine import Engine
@@ -40,6 +42,8 @@ class Spawn(msgspec.Struct):
     reply: Reply
     fresh: bool = False
     """The id was made for this run: there is no need to look for another of it."""
+    place: Place | None = None
+    """The queue that it goes through, if it does."""
 
 
 class Post(msgspec.Struct):
@@ -122,6 +126,32 @@ class Ask(msgspec.Struct):
     reply: Reply
 
 
+class ChangeQueue(msgspec.Struct):
+    """Make of a queue's row what `change` returns, given it and the names of all queues.
+
+    Answers with the row.
+    """
+
+    name: str
+    change: Callable[[QueueRow | None, list[str]], QueueRow]
+    reply: Reply
+
+
+class RetryDead(msgspec.Struct):
+    """Queue failed runs again. Answers with their ids."""
+
+    queue: str
+    limit: int
+    reply: Reply
+
+
+class AwaitIdle(msgspec.Struct):
+    """Answer when nothing of a queue runs."""
+
+    queue: str
+    reply: Reply
+
+
 class Amend(msgspec.Struct):
     """Change a schedule. Answers with the ids of the runs that come of it."""
 
@@ -142,5 +172,8 @@ Event = (
     | Watch
     | Unwatch
     | Ask
+    | ChangeQueue
+    | RetryDead
+    | AwaitIdle
     | Amend
 )

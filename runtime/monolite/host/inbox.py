@@ -461,6 +461,7 @@ class Inbox:
         error = failure.encode(ended_by(status.capitalize(), run.id, value))
         run.status, run.error, run.ended_us = status, error, self._engine.now_us
         self._engine.batch.ended_unstarted[run.no] = run
+        self._engine.queues.withdraw(run.no)
         self._refuse_waiting(run)
         end = End(run.no, status, None, error, self._engine.now_us)
         self._engine.batch.writes.ends.append(end)

@@ -25,12 +25,14 @@ class Landings:
     def on_done(self, event: Done) -> None:
         flight = self._engine.flights.by_token.get(event.token)
         if flight is not None:
+            self._engine.queues.left(flight, succeeded=True)
             self._land(flight, event.value, None)
 
     def on_failed(self, event: Failed) -> None:
         flight = self._engine.flights.by_token.get(event.token)
         if flight is None:
             return
+        self._engine.queues.left(flight, succeeded=False)
         retry = attempts.retry_of(flight.call.opts)
         failures = flight.failures + 1
         delay_us = retry.delay_us(failures, flight.idempotency_key) if event.retryable else None
@@ -70,6 +72,7 @@ class Landings:
 
     def _landing(self, flight: Flight) -> Resident | None:
         """Take an attempt out of the air; return its run if that still waits for it."""
+        self._engine.queues.left(flight)
         self._engine.batch.landed.append(flight.token)
         resident = self._engine.residency.live.get(flight.run_no) or self._engine.resident(
             flight.run_no

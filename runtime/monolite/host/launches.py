@@ -37,9 +37,13 @@ class Launches:
             resident.retrying[operation.key] = Retrying(plan.number, plan.due_us, failures)
         elif isinstance(plan, attempts.GiveUp):
             error = failure.encode(failure.describe(Interrupted(operation.call.name)))
-            self._engine.work.append(partial(self._give_up, resident, operation, error))
+            self.give_up(resident, operation, error)
         else:
             self._fly(resident, operation, plan, failures)
+
+    def give_up(self, resident: Resident, operation: Operation, error: str) -> None:
+        """Answer with an error what can have no attempt, once this turn gets to it."""
+        self._engine.work.append(partial(self._give_up, resident, operation, error))
 
     def _give_up(self, resident: Resident, operation: Operation, error: str) -> None:
         if resident.machine.operations.get(operation.key) is operation:
@@ -57,10 +61,21 @@ class Launches:
     def _fly(
         self, resident: Resident, operation: Operation, plan: attempts.Start, failures: int
     ) -> None:
-        run, call = resident.run, operation.call
+        call = operation.call
         assert call is not None
         if resident.paused:
             return  # `unpause` takes it up
+        if call.opts.queue is not None:
+            self._engine.queues.enqueue(resident, operation, plan, failures)
+        else:
+            self.fly(resident, operation, plan, failures)
+
+    def fly(
+        self, resident: Resident, operation: Operation, plan: attempts.Start, failures: int
+    ) -> None:
+        """Launch an attempt whose turn has come."""
+        run, call = resident.run, operation.call
+        assert call is not None
         for number, state in plan.rows:
             self._engine.batch.writes.attempts.append(
                 Attempt(run.no, operation.key, number, state, self._engine.now_us)
@@ -90,8 +105,11 @@ class Launches:
         """Stop the attempts at what nobody waits for any more."""
         resident.retrying.pop(operation.key, None)
         flight: Flight | None = operation.flight
-        if flight is not None:
+        if flight is None:
+            self._engine.queues.withdraw(resident.run.no, operation.key)
+        else:
             operation.flight = None
+            self._engine.queues.left(flight)
             if flight.token in self._engine.flights.by_token:
                 self._engine.batch.landed.append(flight.token)
                 self._engine.batch.stopped.append(flight)

@@ -13,6 +13,7 @@ from monolite.core.admission import Admission, admit
 from monolite.core.command import Detach, Operation
 from monolite.core.entry import Run
 from monolite.core.payload import encode
+from monolite.core.place import Place
 from monolite.core.spawn import child_id, workflow_of
 from monolite.core.turn import ActorMachine
 from monolite.errors import (
@@ -85,6 +86,7 @@ class Operations:
         """Take up what a paused run asked for."""
         for operation in list(resident.machine.operations.values()):
             waits = operation.flight is not None or operation.key in resident.retrying
+            waits = waits or self._engine.queues.unshelve(resident.run.no, operation.key)
             if operation.kind == e.ACTIVITY and not waits:
                 self.carry_out(resident, operation)
 
@@ -126,6 +128,9 @@ class Operations:
             text = failure.encode(failure.describe(AlreadyExists(why)))
             self._engine.answer(parent, operation, None, text)
             return
+        place = call.opts.place()
+        if self._has_no_queue(parent, operation, place):
+            return
         operation.target = id
         run = self._engine.births.new_run(
             id,
@@ -134,8 +139,21 @@ class Operations:
             operation.payload,
             parent=parent.run,
             parent_key=operation.key,
+            place=place,
         )
-        self._engine.births.begin(run, definition)
+        if place is None:
+            self._engine.births.begin(run, definition)
+
+    def _has_no_queue(self, parent: Resident, operation: Operation, place: Place | None) -> bool:
+        """Answer a request for a queue that nobody declared with what is wrong."""
+        try:
+            if place is not None:
+                self._engine.queues.check(place.queue)
+        except Misused as error:
+            text = failure.encode(failure.describe(error))
+            self._engine.answer(parent, operation, None, text)
+            return True
+        return False
 
     def _taken(self, id: str) -> Run | None:
         """Return the run that has an id which only a child should have.
@@ -151,9 +169,15 @@ class Operations:
         version = workflow_of(command.call).version
         name = command.call.definition.name
         run = self._engine.births.new_run(
-            command.id, name, version, command.payload, parent=parent.run
+            command.id,
+            name,
+            version,
+            command.payload,
+            parent=parent.run,
+            place=command.call.opts.place(),
         )
-        self._engine.work.append(partial(self.begin_spawned, run))
+        if run.queue is None:
+            self._engine.work.append(partial(self.begin_spawned, run))
 
     def begin_spawned(self, run: Run) -> None:
         if run.no in self._engine.residency or run.ended:
@@ -190,6 +214,9 @@ class Operations:
         if verdict is Admission.ATTACH:
             self._engine.answer(parent, operation, e.JOINED, None)
             return
+        place = call.opts.place()
+        if self._has_no_queue(parent, operation, place):
+            return
         self._engine.births.replace(existing)
         run = self._engine.births.new_run(
             id,
@@ -199,9 +226,11 @@ class Operations:
             generation=existing.generation + 1 if existing else 1,
             parent=parent.run,
             parent_key=None if operation.detached else operation.child_key,
+            place=place,
         )
         self._engine.answer(parent, operation, e.JOINED if operation.detached else e.LINKED, None)
-        self._engine.work.append(partial(self.begin_spawned, run))
+        if place is None:
+            self._engine.work.append(partial(self.begin_spawned, run))
 
     def _send(self, sender: Resident, operation: Operation) -> None:
         if sender.machine.operations.get(operation.key) is not operation:

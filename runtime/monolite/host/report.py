@@ -54,6 +54,8 @@ def _plain_words(run: Run) -> str | None:
     if run.status == e.QUEUED:
         due_us = run.wake_at_us or 0
         later = due_us > run.created_us
+        if run.queue is not None:
+            return f"queue {run.queue}" + (f", from {when(due_us).isoformat()}" if later else "")
         return f"an engine, from {when(due_us).isoformat()}" if later else "an engine to start it"
     return None
 

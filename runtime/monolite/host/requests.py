@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict
 
 import anyio
 import msgspec
 
 from monolite.core import entry as e
 from monolite.core.admission import check_conflict, check_id
-from monolite.core.call import Call
+from monolite.core.call import Call, Options
 from monolite.core.definition import Definition
 from monolite.core.duration import Duration, seconds
 from monolite.core.handler import Address, Handler
 from monolite.core.payload import encode
+from monolite.core.place import DUPLICATES, Place
+from monolite.core.queue import check_key, check_priority
 from monolite.core.spawn import workflow_of
 from monolite.errors import Misused, Rejected
 from monolite.host.bridge import PendingReply
@@ -109,10 +112,14 @@ def prepare_spawn(
     call: Call[Any],
     id: str,
     id_conflict: str,
+    *,
     delay: Duration | None,
+    eta: datetime | None,
     attributes: dict[str, Any] | None,
-) -> Sent:
-    """Check a spawn and return what is sent of it (the fields of `events.Spawn`).
+    queueing: Queueing,
+    now_us: int,
+) -> tuple[Sent, Place | None]:
+    """Check a spawn; return what is sent of it (fields of `events.Spawn`), and its place.
 
     Nothing has happened if this raises.
     """
@@ -120,7 +127,15 @@ def prepare_spawn(
     call.claim("spawn it again")
     check_conflict(id_conflict)
     args = _checked(definition, call)
-    return (
+    place = prepare_place(call.opts, queueing)
+    delays = [x for x in (delay, eta, queueing.get("debounce")) if x is not None]
+    if len(delays) > 1:
+        raise Misused("delay=, eta= and debounce= each say when it starts; give one of them")
+    if eta is not None:
+        delay = until(eta, now_us)
+    elif place is not None and place.debounce_us:
+        delay = place.debounce_us / 1_000_000
+    sent = (
         check_id(id),
         definition.name,
         args,
@@ -129,6 +144,54 @@ def prepare_spawn(
         0 if delay is None else round(seconds(delay, name="delay") * 1_000_000),
         _attributes_text(attributes) if attributes else None,
     )
+    return sent, place
+
+
+class Queueing(TypedDict, total=False):
+    """What can be said of a spawn's place in a queue: see `Runtime.spawn`."""
+
+    queue: str | None
+    key: str | None
+    priority: int | None
+    dedupe: str | None
+    on_duplicate: str
+    debounce: Duration | None
+
+
+def prepare_place(opts: Options, queueing: Queueing) -> Place | None:
+    """Return which queue a spawn goes through, and as what; None if it goes through none.
+
+    What is given goes before what the call's own options say.
+    """
+    queue, key = queueing.get("queue"), queueing.get("key")
+    priority, dedupe = queueing.get("priority"), queueing.get("dedupe")
+    on_duplicate, debounce = queueing.get("on_duplicate", "attach"), queueing.get("debounce")
+    place = Place(
+        check_id(queue, "name of a queue") if queue is not None else opts.queue or "",
+        check_key(key) if key is not None else opts.key,
+        check_priority(priority) if priority is not None else opts.priority or 0,
+        None if dedupe is None else check_id(dedupe, "dedupe key"),
+        on_duplicate,
+        0 if debounce is None else round(seconds(debounce, name="debounce") * 1_000_000),
+    )
+    if on_duplicate not in DUPLICATES:
+        msg = f"on_duplicate={on_duplicate!r} is none of {', '.join(map(repr, DUPLICATES))}"
+        raise Misused(msg)
+    if place.debounce_us and dedupe is None:
+        raise Misused("debounce needs dedupe=: the key that says which spawns are the same")
+    if place.queue:
+        return place
+    if key is not None or priority is not None or dedupe is not None:
+        raise Misused("key, priority and dedupe count in a queue; give queue= too")
+    return None
+
+
+def until(eta: datetime, now_us: int) -> float:
+    """Return how many seconds there are to a moment; raise Misused if it is not a certain one."""
+    if eta.tzinfo is None:
+        msg = f"eta={eta!r} has no time zone; use datetime.now(UTC) + ..., or .astimezone()"
+        raise Misused(msg)
+    return max(0.0, (round(eta.timestamp() * 1_000_000) - now_us) / 1_000_000)
 
 
 def _attributes_text(attributes: dict[str, Any]) -> str:

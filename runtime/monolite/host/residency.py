@@ -107,17 +107,36 @@ class Residency:
         if definition is None:
             self._engine.park(run, e.STRANDED, f"no code for {run.name!r}")
             return None
+        if run.queue is not None and run.started_us is None:
+            self._engine.queues.wait(run)
+            return None
         if run.status == e.QUEUED:
             return self._begin_queued(run, definition, now_us)
         return self._replay(run, definition)
 
+    def admit(self, run: Run, *, fresh: bool) -> bool:
+        """Begin a run whose turn has come in its queue; `fresh`: this turn spawned it."""
+        engine = self._engine
+        definition = engine.registry.get(run.name, run.version)
+        if definition is None:
+            engine.park(run, e.STRANDED, f"no code for {run.name!r}")
+        else:
+            self._begin_queued(run, definition, engine.now_us, fresh=fresh)
+        return definition is not None
+
     def _begin_queued(
-        self, run: Run, definition: Workflow[Any, Any] | ActorType, now_us: int
+        self,
+        run: Run,
+        definition: Workflow[Any, Any] | ActorType,
+        now_us: int,
+        *,
+        fresh: bool = False,
     ) -> Resident | None:
         run.status, run.started_us, run.wake_at_us = e.RUNNING, now_us, 0
         # The version that was asked for, or the newest if there is no code of that one.
         run.version = definition.version
-        self._engine.note(run, HOT, started_us=now_us, version=run.version)
+        if not fresh:  # else its row is yet to be written
+            self._engine.note(run, HOT, started_us=now_us, version=run.version)
         resident = self._engine.births.begin(run, definition)
         self._engine.inbox.deliver_backlog(resident, begins=True)
         for message in self._engine.batch.early.get(run.no, ()):
@@ -435,7 +454,14 @@ class Residency:
             self._drop(resident)
             resident.machine.unload()
             self._revive.append(no)
+        for run in batch.ended_unstarted.values():
+            if run.queue is None and run.wake_at_us is not None:
+                self.expect(run.wake_at_us)  # the clock may have passed it by in that turn
         self._parked_cursor = 0
+
+    def revive_later(self, no: RunNo) -> None:
+        """Have the next turn look at a run that a failed one has looked at."""
+        self._revive.append(no)
 
     def revive(self) -> None:
         """Bring back what a failed turn dropped."""

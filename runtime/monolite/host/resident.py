@@ -94,6 +94,16 @@ class Resident:
         if flights:
             running = ", ".join(f"{f.key} (attempt {f.number})" for f in flights[:5])
             return Words(e.RUNNING, 0, f"running {running}")
+        queued = [
+            o
+            for o in self.machine.operations.values()
+            if o.kind == e.ACTIVITY and o.call is not None and o.call.opts.queue is not None
+        ]
+        queued = [o for o in queued if o.key not in self.retrying]
+        if queued:
+            places = ", ".join(f"queue {o.call.opts.queue} ({o.key})" for o in queued[:5] if o.call)
+            # Its place is not in the file: the next life has to look at it.
+            return Words(e.WAITING, 0, places)
         if self.retrying:
             retries = ", ".join(
                 f"{key.partition('#')[0]}, attempt {w.number} at {_clock(w.due_us)}"

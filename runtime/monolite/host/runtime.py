@@ -8,9 +8,10 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 import anyio
 import anyio.to_thread
@@ -28,6 +29,7 @@ from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
 from monolite.core.loop import running_loop
 from monolite.core.payload import encode
+from monolite.core.queue import Queue
 from monolite.core.schedule import Amendment
 from monolite.errors import CommitUnknown, Misused
 from monolite.host import audit, order, report
@@ -53,8 +55,15 @@ from monolite.host.events import (
 from monolite.host.named import NamedHandle
 from monolite.host.outlet import Outlet
 from monolite.host.processes.executor import Executor
+from monolite.host.queue_port import RuntimeQueues, check_queues
 from monolite.host.registry import Registry
-from monolite.host.requests import Feed, Posted, actor_call, prepare_spawn
+from monolite.host.requests import (
+    Feed,
+    Posted,
+    Queueing,
+    actor_call,
+    prepare_spawn,
+)
 from monolite.host.resident import Words
 from monolite.host.scheduler import Scheduler
 from monolite.host.supervisor import Supervisor
@@ -83,10 +92,10 @@ class Runtime(Scheduler, Verbs):
     `path` is a file (created if missing) or ":memory:". `actors` are the workflows, or modules
     that hold them, whose code this process has. `durability` is "full" (a commit survives a
     power cut) or "normal" (only a crash of the process). `max_live` bounds the runs in memory;
-    others wait in the file, and so does whatever has waited for a minute. A journal that reaches
-    `history_warning` entries is named in the log. `processes` is how many activities may run in
-    child processes at once (default: the number of CPUs). `takeover=True` takes the file from
-    an owner that is stuck.
+    others wait in the file, and so does whatever has waited for a minute. `queues` declares
+    queues by name, with their limits. A journal that reaches `history_warning` entries is named
+    in the log. `processes` is how many activities may run in child processes at once (default:
+    the number of CPUs). `takeover=True` takes the file from an owner that is stuck.
 
     Entering recovers what the file holds and resumes it; raises FileOwned, FileForeign,
     FileTooNew or FileDamaged, and then has changed nothing. Leaving lets running activities
@@ -105,6 +114,7 @@ class Runtime(Scheduler, Verbs):
         history_warning: int = 10_000,
         processes: int | None = None,
         clock: Clock | None = None,
+        queues: Iterable[Queue] = (),
     ) -> None:
         if durability not in SYNCHRONOUS:
             msg = f"durability={durability!r} is neither 'full' nor 'normal'"
@@ -122,6 +132,8 @@ class Runtime(Scheduler, Verbs):
         self._takeover = takeover
         self._history_warning = history_warning
         self._processes = processes
+        self._queues = check_queues(queues)
+        self._queue_port = RuntimeQueues(self._ask, self._read)
         self._clock = clock or SystemClock()
         self._bridge: Bridge | None = None
         self._thread: EngineThread | None = None
@@ -185,6 +197,7 @@ class Runtime(Scheduler, Verbs):
                 self._registry,
                 max_live=self._max_live,
                 history_warning=self._history_warning,
+                queues=self._queues,
             )
         except BaseException:
             store.close()
@@ -325,20 +338,37 @@ class Runtime(Scheduler, Verbs):
         id: str | None = None,
         id_conflict: str = "attach",
         delay: Duration | None = None,
+        eta: datetime | None = None,
         attributes: dict[str, Any] | None = None,
+        **queueing: Unpack[Queueing],
     ) -> Handle[R]:
         """Start a run of a workflow; it is durable when this returns.
 
         With an `id`, spawning again joins the run that exists (`id_conflict="attach"`), raises
-        AlreadyExists ("reject"), or terminates it and starts anew ("restart"). `delay` starts it
-        later. `attributes` are plain JSON to find it by. Raises UnknownWorkflow if the
-        workflow's code is not in `actors`, PayloadInvalid or TypeError for its arguments.
+        AlreadyExists ("reject"), or terminates it and starts anew ("restart"). `delay` or `eta` (an
+        aware datetime) starts it later. `attributes` are plain JSON to find it by. Raises
+        UnknownWorkflow if the workflow's code is not in `actors`, PayloadInvalid or TypeError
+        for its arguments, Misused for a queue that there is not.
+
+        In a `queue` it waits for its turn: higher `priority` first, fair between keys. If
+        another waits there with the same `dedupe` key, `on_duplicate` joins it ("attach"),
+        raises AlreadyExists ("reject") or takes its place ("replace"); with `debounce`, that
+        one takes these arguments and waits so long anew.
         """
         fresh = id is None
         named = self._new_id() if id is None else id
-        spawn = prepare_spawn(call, named, id_conflict, delay, attributes)
-        await self._ask(lambda reply: Spawn(*spawn, reply, fresh))
-        return Handle(spawn[0], self, call.definition.signature.result)
+        sent, place = prepare_spawn(
+            call,
+            named,
+            id_conflict,
+            delay=delay,
+            eta=eta,
+            attributes=attributes,
+            queueing=queueing,
+            now_us=self._clock.now_us(),
+        )
+        found = await self._ask(lambda reply: Spawn(*sent, reply, fresh, place))
+        return Handle(found, self, call.definition.signature.result)
 
     def _new_id(self) -> str:
         """Return an id that no other run has: this runtime's random name and a number."""
@@ -367,6 +397,7 @@ class Runtime(Scheduler, Verbs):
         id_prefix: str | None = None,
         parent: str | None = None,
         attributes: dict[str, Any] | None = None,
+        queue: str | None = None,
         limit: int = 100,
     ) -> builtins.list[Info]:
         """Return the runs that match everything given, newest first, at most `limit`."""
@@ -378,6 +409,7 @@ class Runtime(Scheduler, Verbs):
             id_prefix=id_prefix,
             parent=parent,
             attributes=attributes,
+            queue=queue,
             open=compare_here,
             limit=OPEN_LISTED_MAX if compare_here else limit,
         )

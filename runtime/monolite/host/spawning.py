@@ -31,25 +31,38 @@ async def spawn(
     id: str | None = None,
     id_conflict: str = "attach",
     detached: bool = False,
+    queue: str | None = None,
+    key: str | None = None,
+    priority: int | None = None,
 ) -> Handle[R]:
     """Start a run of a workflow and return its handle at once.
 
     In a workflow: a child, started in the very commit of the turn that spawns it, and cancelled
     when its parent ends unless `detached`. In an activity: a run of its own. `id` and
-    `id_conflict` are as in `Runtime.spawn`, which is for everywhere else.
+    `id_conflict` are as in `Runtime.spawn`, which is for everywhere else; so are `queue`, `key`
+    and `priority`.
     """
+    if queue is None and (key is not None or priority is not None):
+        call.close()
+        raise Misused("key and priority count in a queue; give queue= too")
     loop = running_loop()
     if loop is not None:
         machine = cast("Machine", loop.owner)
         return await spawn_in_workflow(
-            machine, call, id=id, id_conflict=id_conflict, detached=detached
+            machine,
+            call if queue is None else call.options(queue=queue, key=key, priority=priority),
+            id=id,
+            id_conflict=id_conflict,
+            detached=detached,
         )
     attempt = current_attempt.get()
     if attempt is None or not isinstance(attempt.runtime, Runtime):
         call.close()
         msg = "monolite.spawn() works in a workflow or an activity; elsewhere use Runtime.spawn()"
         raise Misused(msg)
-    return await attempt.runtime.spawn(call, id=id, id_conflict=id_conflict)
+    return await attempt.runtime.spawn(
+        call, id=id, id_conflict=id_conflict, queue=queue, key=key, priority=priority
+    )
 
 
 def actor(cls: type[A], key: str) -> A:

@@ -43,6 +43,10 @@ class Succession:
             parent_key=old.parent_key,
         )
         run.parent_no, run.parent_id = old.parent_no, old.parent_id
+        if old.queue is not None:  # it goes on with the slot
+            run.queue, run.queue_key, run.priority = old.queue, old.queue_key, old.priority
+            run.queued_us = old.queued_us
+            engine.queues.succeed(old, run)
         self._hand_on(old, run)
         waiting = self._redirect(old, run)
         resident = engine.births.begin(run, definition)

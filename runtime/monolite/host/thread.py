@@ -21,7 +21,17 @@ from monolite.host.batch import Released
 from monolite.host.clock import Clock
 from monolite.host.doorbell import WATCHERS_MAX, Bell
 from monolite.host.engine import Engine
-from monolite.host.events import Amend, Ask, AwaitEnd, Event, Post, Spawn, Watch
+from monolite.host.events import (
+    Amend,
+    Ask,
+    AwaitEnd,
+    ChangeQueue,
+    Event,
+    Post,
+    RetryDead,
+    Spawn,
+    Watch,
+)
 
 log = logging.getLogger("monolite.engine")
 
@@ -43,6 +53,10 @@ STUCK_S = 1.0
 
 STUCK_LOOKS = 20
 """How often the watchdog looks in that time: what it reports took at most so much longer."""
+
+
+_AGAIN = (Spawn, Post, Amend, ChangeQueue, RetryDead)
+"""Requests that their senders can send again."""
 
 
 class EngineThread:
@@ -181,12 +195,11 @@ class EngineThread:
 
     def _refuse(self, engine: Engine, events: list[Event], error: MonoliteError) -> list[Event]:
         """Refuse what can be sent again, answer what only reads; return what must be kept."""
-        refusals = [(x.reply, error) for x in events if isinstance(x, (Spawn, Post, Amend))]
+        refusals = [(x.reply, error) for x in events if isinstance(x, _AGAIN)]
         self._release(Released([], [], [], list(refusals), [], changed=False))
         reading = [x for x in events if isinstance(x, (AwaitEnd, Ask, Watch))]
         self._release(engine.look(list(reading), self._clock.now_us()))
-        handled = (Spawn, Post, Amend, AwaitEnd, Ask, Watch)
-        return [x for x in events if not isinstance(x, handled)]
+        return [x for x in events if not isinstance(x, (*_AGAIN, AwaitEnd, Ask, Watch))]
 
     def _sleep(self, engine: Engine, poll: select.poll, wait_s: float | None) -> None:
         """Wait for an event, a ring, or the next timer."""

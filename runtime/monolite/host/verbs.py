@@ -5,14 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
+from monolite.core.admission import check_id
 from monolite.core.channel import Signal, View
 from monolite.core.definition import Workflow
 from monolite.core.entry import Accepted
 from monolite.core.handle import Handle
 from monolite.core.promise import answer_id, error_message, read_token, value_message
 from monolite.core.update import Update
+from monolite.host.queue_handle import LimitChanges, QueueHandle, QueueInfo, declared
+from monolite.host.queue_port import ClientQueues, RuntimeQueues
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,6 +23,8 @@ R = TypeVar("R")
 
 class Verbs(ABC):
     """The verbs of a `Handle`, with the run's id in front. Runtime and Client have them all."""
+
+    _queue_port: RuntimeQueues | ClientQueues
 
     @overload
     def handle(self, id: str, workflow: Workflow[..., R]) -> Handle[R]: ...
@@ -88,3 +93,17 @@ class Verbs(ABC):
         """Give a promise an error instead, raised where it is awaited."""
         id, channel = read_token(token)
         return await self.send_signal(id, channel, error_message(error), answer_id(token))
+
+    async def queue(self, name: str, **limits: Unpack[LimitChanges]) -> QueueHandle:
+        """Return a handle of a queue, having set the limits that are given.
+
+        A queue that there is not yet is made, if limits are given; else Misused is raised, which
+        names those there are.
+        """
+        port = self._queue_port
+        await port.change_queue(check_id(name, "name of a queue"), declared(name, {**limits}))
+        return QueueHandle(name, port)
+
+    async def queues(self) -> list[QueueInfo]:
+        """Return what is known of every queue, by name."""
+        return await self._queue_port.describe_queues()

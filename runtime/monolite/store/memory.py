@@ -13,7 +13,17 @@ import msgspec
 from monolite.core import entry as e
 from monolite.core.entry import Attempt, Entry, Run, RunNo
 from monolite.core.schedule import ScheduleRow
-from monolite.store.protocol import Conflict, Link, Message, RunFilter, State, Writes
+from monolite.store.protocol import (
+    Conflict,
+    Link,
+    Message,
+    QueueCounts,
+    QueueRow,
+    RunFilter,
+    State,
+    TicketRow,
+    Writes,
+)
 from monolite.store.sqlite.application import guarded
 from monolite.store.sqlite.connection import BUSY_TIMEOUT_MS
 
@@ -43,6 +53,7 @@ class MemoryStore:
         self._attempts: dict[RunNo, dict[tuple[str, int], Attempt]] = {}
         self._views: dict[tuple[RunNo, str], str] = {}
         self._links: dict[Link, None] = {}
+        self._queues: dict[str, QueueRow] = {}
         self._schedules: dict[str, ScheduleRow] = {}
         self._seq = 0
 
@@ -149,6 +160,7 @@ class MemoryStore:
                 else:
                     self._schedules[name] = row
             self._update_runs(writes)
+            self._update_queues(writes)
 
     def _check(self, writes: Writes) -> None:
         """Refuse the whole batch before any of it is written."""
@@ -157,6 +169,8 @@ class MemoryStore:
         if len(set(ids)) < len(ids) or any(i in self._ids for i in ids):
             raise Conflict
         if len(set(once)) < len(once) or any(o in self._once for o in once):
+            raise Conflict
+        if any(self.deduped(*key) != found for key, found in writes.deduped.items()):
             raise Conflict
         for name, (revision, _) in writes.schedules.items():
             known = self._schedules.get(name)
@@ -253,12 +267,33 @@ class MemoryStore:
                 run.version = run.version if note.version is None else note.version
                 if run.started_us is None:
                     run.started_us = note.started_us
+        for again in writes.requeues:
+            run = self._runs[again.no]
+            if run.status == e.QUEUED:
+                run.args, run.version = again.args, again.version
+                run.wake_at_us, run.queued_us = again.wake_at_us, again.queued_us
+                run.updated_us = again.updated_us
+        for no in writes.released:
+            self._runs[no].dedupe = None
         for end in writes.ends:
             run = self._runs[end.no]
             if run.ended_us is None:
                 run.status, run.value, run.error = end.status, end.value, end.error
                 run.ended_us = run.updated_us = end.ended_us
                 run.wake_at_us = run.waiting_on = None
+
+    def _update_queues(self, writes: Writes) -> None:
+        for row in writes.queues:
+            known = self._queues.get(row.name, row)
+            self._queues[row.name] = msgspec.structs.replace(
+                row, state=known.state, seen=known.seen
+            )
+        for name, state in writes.queue_states.items():
+            if name in self._queues:
+                self._queues[name] = msgspec.structs.replace(self._queues[name], state=state)
+        for name, seen in writes.queue_seen.items():
+            if name in self._queues:
+                self._queues[name] = msgspec.structs.replace(self._queues[name], seen=seen)
 
     # Reading. Copies, so that no caller shares memory with the store.
 
@@ -415,10 +450,76 @@ class MemoryStore:
                 (run.wake_at_us, no)
                 for no, run in self._runs.items()
                 if run.status == e.QUEUED
+                and run.queue is None
                 and run.wake_at_us is not None
                 and run.wake_at_us <= until_us
             ]
             return [no for _, no in sorted(due)[:limit]]
+
+    def tickets(self, after: int, limit: int) -> list[TicketRow]:
+        with self._lock:
+            waiting = [
+                run
+                for no, run in sorted(self._runs.items())
+                if no > after and run.status == e.QUEUED and run.queue is not None
+            ]
+            return [
+                TicketRow(
+                    run.no,
+                    run.queue or "",
+                    run.queue_key,
+                    run.priority or 0,
+                    run.queued_us or 0,
+                    run.wake_at_us,
+                )
+                for run in waiting[:limit]
+            ]
+
+    def holders(self) -> list[tuple[RunNo, str, str | None]]:
+        with self._lock:
+            return [
+                (run.no, run.queue, run.queue_key)
+                for run in self._runs.values()
+                if run.queue is not None and run.started_us is not None and run.ended_us is None
+            ]
+
+    def queues(self) -> list[QueueRow]:
+        with self._lock:
+            return [row for _, row in sorted(self._queues.items())]
+
+    def dead(self, queue: str, limit: int) -> list[Run]:
+        with self._lock:
+            dead = [
+                run
+                for no, run in sorted(self._runs.items())
+                if run.queue == queue and run.status == e.FAILED and self._newest[run.id] == no
+            ]
+            return [msgspec.structs.replace(run) for run in dead[:limit]]
+
+    def queue_counts(self) -> dict[str, QueueCounts]:
+        with self._lock:
+            found: dict[str, QueueCounts] = {}
+            for no, run in self._runs.items():
+                if run.queue is None:
+                    continue
+                waiting = run.status == e.QUEUED
+                running = run.started_us is not None and run.ended_us is None
+                dead = run.status == e.FAILED and self._newest[run.id] == no
+                if waiting or running or dead:
+                    counts = found.setdefault(run.queue, QueueCounts())
+                    counts.waiting += waiting
+                    counts.running += running
+                    counts.dead += dead
+            return found
+
+    def deduped(self, queue: str, dedupe: str) -> tuple[RunNo, int] | None:
+        with self._lock:
+            waiting = (
+                (no, run.queued_us or 0)
+                for no, run in sorted(self._runs.items())
+                if (run.queue, run.dedupe, run.status) == (queue, dedupe, e.QUEUED)
+            )
+            return next(waiting, None)
 
     def parked(self, limit: int, after: int) -> list[RunNo]:
         with self._lock:
@@ -455,6 +556,7 @@ def _matches(run: Run, where: RunFilter) -> bool:
         and (where.id_prefix is None or run.id.startswith(where.id_prefix))
         and (where.parent is None or run.parent_id == where.parent)
         and (not where.open or not run.ended)
+        and (where.queue is None or run.queue == where.queue)
         and all(key in attributes and _same(attributes[key], wanted[key]) for key in wanted)
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.core.place import Place
 from monolite.core.schedule import Amended, ScheduleRow
 
 R = TypeVar("R")
@@ -85,12 +86,54 @@ class End(msgspec.Struct, frozen=True, gc=False):
     ended_us: int
 
 
+class QueueRow(msgspec.Struct, frozen=True, gc=False):
+    """A queue as the file keeps it; `declared` and `limits` are JSON of `core.queue.Limits`."""
+
+    name: str
+    declared: str | None
+    limits: str
+    paused: bool
+    state: str | None = None
+    seen: str | None = None
+
+
+class QueueCounts(msgspec.Struct, gc=False):
+    """How many runs of a queue wait, hold a slot, and failed without being spawned again."""
+
+    waiting: int = 0
+    running: int = 0
+    dead: int = 0
+
+
+class TicketRow(msgspec.Struct, frozen=True, gc=False):
+    """A run that waits in a queue; before `wake_at_us` it does not yet."""
+
+    no: RunNo
+    queue: str
+    key: str | None
+    priority: int
+    queued_us: int
+    wake_at_us: int | None
+
+
+class Requeue(msgspec.Struct, frozen=True, gc=False):
+    """A run that waits in a queue, with other arguments or at another time."""
+
+    args: str
+    version: int
+    wake_at_us: int | None
+    queued_us: int
+    updated_us: int
+    no: RunNo
+
+
 class Writes:
     """Everything that one turn writes, committed as one transaction or not at all."""
 
     __slots__ = (
         "attempts",
         "continued",
+        "deduped",
         "ends",
         "forgotten",
         "held",
@@ -99,9 +142,14 @@ class Writes:
         "messages",
         "moved",
         "notes",
+        "queue_seen",
+        "queue_states",
+        "queues",
         "redirected",
         "refused",
+        "released",
         "replies",
+        "requeues",
         "retired",
         "runs",
         "schedules",
@@ -150,6 +198,15 @@ class Writes:
         self.unlinked: list[RunNo] = []
         self.notes: list[Note] = []
         self.ends: list[End] = []
+        self.queues: list[QueueRow] = []
+        """Their limits and whether they are paused; not their state."""
+        self.queue_states: dict[str, str] = {}
+        self.queue_seen: dict[str, str] = {}
+        self.requeues: list[Requeue] = []
+        self.released: list[RunNo] = []
+        """Runs that no longer stand for their dedupe key."""
+        self.deduped: dict[tuple[str, str], tuple[RunNo, int] | None] = {}
+        """(no, queued_us) of who waits under (queue, dedupe key); Conflict if that has changed."""
         self.schedules: dict[str, ScheduleWrite] = {}
 
     def __bool__(self) -> bool:
@@ -172,12 +229,16 @@ class Writes:
             or self.links
             or self.unlinked
             or self.notes
+            or self.queues
+            or self.queue_states
+            or self.queue_seen
+            or self.requeues
             or self.schedules
         )
 
 
 class Conflict(Exception):
-    """Another process made the same run (id, generation), or changed the same schedule."""
+    """Another process made the same run, changed the same schedule, or who waits in a queue."""
 
 
 class RolledBack(Conflict):
@@ -195,6 +256,8 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What a run's attributes must hold; those are JSON with sorted keys."""
     open: bool = False
     """Only runs that have not ended."""
+    queue: str | None = None
+    """Only runs that go through this queue."""
     limit: int = 100
     before_no: int | None = None
 
@@ -259,6 +322,22 @@ class Reader(Protocol):
 
     def stream_source(self, no: RunNo, name: str, source: str) -> int:
         """Return how many of a stream's items one operation has appended."""
+        ...
+
+    def queues(self) -> list[QueueRow]:
+        """Return every queue, by name."""
+        ...
+
+    def queue_counts(self) -> dict[str, QueueCounts]:
+        """Return how many runs are in each queue that has any."""
+        ...
+
+    def dead(self, queue: str, limit: int) -> list[Run]:
+        """Return the failed runs of a queue that nobody spawned again, oldest first."""
+        ...
+
+    def deduped(self, queue: str, dedupe: str) -> tuple[RunNo, int] | None:
+        """Return (no, queued_us) of who waits in a queue under a dedupe key."""
         ...
 
     def state(self, no: RunNo) -> State | None:
@@ -342,7 +421,15 @@ class Store(Reader, Protocol):
         ...
 
     def queued(self, until_us: int, limit: int) -> list[RunNo]:
-        """Return the runs that wait to be started and are due."""
+        """Return the runs that wait to be started and are due, but for those in queues."""
+        ...
+
+    def tickets(self, after: int, limit: int) -> list[TicketRow]:
+        """Return the runs that wait in queues, or will, by number after `after`."""
+        ...
+
+    def holders(self) -> list[tuple[RunNo, str, str | None]]:
+        """Return (no, queue, key) of the runs that hold a slot of their queue."""
         ...
 
     def parked(self, limit: int, after: int) -> list[RunNo]:
@@ -379,8 +466,18 @@ class Store(Reader, Protocol):
 class Door(Protocol):
     """How a process that does not own the file puts work into it; each call is one commit."""
 
-    def spawn(self, run: Run, id_conflict: str) -> Run:
+    def spawn(self, run: Run, id_conflict: str, place: Place | None = None) -> Run:
         """Insert a queued run and return it, or the one that exists (see `admission`)."""
+        ...
+
+    def change_queue(
+        self, name: str, change: Callable[[QueueRow | None, list[str]], QueueRow]
+    ) -> QueueRow:
+        """Put what `change` makes of a queue's row, given it and the names of all queues."""
+        ...
+
+    def retry_dead(self, queue: str, limit: int, now_us: int) -> list[str]:
+        """Queue failed runs again that nobody spawned again; return their ids."""
         ...
 
     def post(self, id: str, message: Message) -> tuple[Run, bool]:

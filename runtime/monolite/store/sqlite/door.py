@@ -14,16 +14,24 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from monolite.core.admission import Admission, admit
+from monolite.core.admission import Admission, admit, admit_to_queue
 from monolite.core.entry import QUEUED, TERMINATE, Run, RunNo
+from monolite.core.place import Place
+from monolite.core.queue import unknown_queue
 from monolite.core.schedule import Amended, ScheduleRow, changed
 from monolite.errors import CommitUnknown, FileForeign, StorageFull, UnknownWorkflow
-from monolite.store.protocol import Message
+from monolite.store.protocol import Message, QueueRow, Requeue
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.blobs import light
 from monolite.store.sqlite.reader import SqliteReader
 from monolite.store.sqlite.statements import statements
-from monolite.store.sqlite.store import SYNCHRONOUS, make_schema, message_row, run_row
+from monolite.store.sqlite.store import (
+    SYNCHRONOUS,
+    make_schema,
+    message_row,
+    queue_row,
+    run_row,
+)
 from monolite.store.sqlite.timetable import write_schedules
 
 WAIT_S = 30.0
@@ -32,7 +40,10 @@ asks often, at random moments, instead of in SQLite's growing steps."""
 
 
 class SqliteDoor(SqliteReader):
-    """A second writer beside the engine: inserts, and changes nothing but schedules."""
+    """A second writer beside the engine. It inserts, and changes schedules, queues, and who waits.
+
+    What it changes there the engine checks in the commit that begins a run.
+    """
 
     def __init__(self, con: apsw.Connection, path: Path) -> None:
         super().__init__(con)
@@ -60,20 +71,76 @@ class SqliteDoor(SqliteReader):
             raise
         return door
 
-    def spawn(self, run: Run, id_conflict: str) -> Run:
+    def spawn(self, run: Run, id_conflict: str, place: Place | None = None) -> Run:
         with self._transaction():
             existing = self.run_by_id(run.id)
-            verdict = admit(existing, run.id, run.name, id_conflict)
+            if place is None:
+                waiting = None
+                verdict = admit(existing, run.id, run.name, id_conflict)
+            else:
+                self._must_queue(place.queue)
+                waiting = self._waiting(place)
+                verdict = admit_to_queue(
+                    existing, waiting, place, id=run.id, name=run.name, id_conflict=id_conflict
+                )
             if verdict is Admission.ATTACH:
                 assert existing is not None
                 return existing
+            if verdict is Admission.JOIN:
+                assert waiting is not None
+                return waiting
+            if verdict is Admission.DEBOUNCE:
+                assert waiting is not None
+                return self._debounce(waiting, run)
+            if verdict is Admission.REPLACE:
+                assert waiting is not None
+                run.queued_us = waiting.queued_us
+                # It is no longer what the engine took it for: a claim of it does not commit.
+                self._con.execute(self._sql["release_dedupe"], (waiting.no,))
+                self._end(waiting, '"a newer one took its place"', run.created_us)
             if existing is not None:
                 run.generation = existing.generation + 1
                 if not existing.ended:
-                    self._insert(
-                        Message(existing.no, TERMINATE, "", '"restarted"', at_us=run.created_us)
-                    )
+                    self._end(existing, '"restarted"', run.created_us)
             return self._insert_run(run)
+
+    def _waiting(self, place: Place) -> Run | None:
+        found = None if place.dedupe is None else self.deduped(place.queue, place.dedupe)
+        return None if found is None else self.run(found[0])
+
+    def _debounce(self, waiting: Run, newer: Run) -> Run:
+        """Let a run that waits wait anew, and take the arguments of a newer one."""
+        # Never the same as before, so that an engine which has it in hand notices.
+        due_us = max(newer.wake_at_us or 0, (waiting.queued_us or 0) + 1)
+        args = light(self._con, newer.args) or "[]"
+        again = Requeue(args, newer.version, due_us, due_us, newer.created_us, waiting.no)
+        self._con.execute(self._sql["requeue_run"], msgspec.structs.astuple(again))
+        return waiting
+
+    def _end(self, run: Run, reason: str, now_us: int) -> None:
+        self._insert(Message(run.no, TERMINATE, "", reason, at_us=now_us))
+
+    def _must_queue(self, name: str) -> None:
+        names = [row.name for row in self.queues()]
+        if name not in names:
+            raise unknown_queue(name, names)
+
+    def change_queue(
+        self, name: str, change: Callable[[QueueRow | None, list[str]], QueueRow]
+    ) -> QueueRow:
+        with self._transaction():
+            rows = {row.name: row for row in self.queues()}
+            row = change(rows.get(name), list(rows))
+            self._con.execute(self._sql["put_queue"], queue_row(row))
+            return row
+
+    def retry_dead(self, queue: str, limit: int, now_us: int) -> list[str]:
+        with self._transaction():
+            self._must_queue(queue)
+            dead = self.dead(queue, limit)
+            for run in dead:
+                self._insert_run(again(run, now_us))
+            return [run.id for run in dead]
 
     def post(self, id: str, message: Message) -> tuple[Run, bool]:
         with self._transaction():
@@ -161,6 +228,26 @@ class SqliteDoor(SqliteReader):
     def _wait(self, _tries: int) -> bool:
         time.sleep(random.uniform(0.0002, 0.002))
         return time.monotonic() < self._deadline_s
+
+
+def again(dead: Run, now_us: int) -> Run:
+    """Return the next generation of a failed run, waiting in its queue."""
+    return Run(
+        no=RunNo(0),
+        id=dead.id,
+        generation=dead.generation + 1,
+        name=dead.name,
+        version=dead.version,
+        status=QUEUED,
+        args=dead.args,
+        created_us=now_us,
+        attributes=dead.attributes,
+        updated_us=now_us,
+        queue=dead.queue,
+        queue_key=dead.queue_key,
+        priority=dead.priority,
+        queued_us=now_us,
+    )
 
 
 class _Transaction:

@@ -10,7 +10,7 @@ import msgspec
 
 from monolite.core.entry import Attempt, Entry, Run, RunNo
 from monolite.core.schedule import ScheduleRow
-from monolite.store.protocol import Message, RunFilter, State
+from monolite.store.protocol import Message, QueueCounts, QueueRow, RunFilter, State
 from monolite.store.sqlite import connection
 from monolite.store.sqlite.blobs import REFERENCE, whole
 from monolite.store.sqlite.statements import statements
@@ -57,6 +57,7 @@ class SqliteReader:
             "id_prefix": where.id_prefix,
             "parent": where.parent,
             "open": where.open,
+            "queue": where.queue,
             "attributes": msgspec.json.encode(where.attributes or {}, order="sorted").decode(),
             "limit": where.limit,
         }
@@ -121,6 +122,33 @@ class SqliteReader:
     def state(self, no: RunNo) -> State | None:
         row = self._con.execute(self._sql["state"], (no,)).fetchone()
         return None if row is None else State(*row)
+
+    def queues(self) -> list[QueueRow]:
+        rows: Any = self._con.execute(self._sql["queues"])
+        return [
+            QueueRow(name, declared, limits, bool(paused), state, seen)
+            for name, declared, limits, paused, state, seen in rows
+        ]
+
+    def dead(self, queue: str, limit: int) -> list[Run]:
+        rows: Any = self._con.execute(self._sql["dead"], (queue, limit)).fetchall()
+        found = [self.run(RunNo(row[0])) for row in rows]
+        return [run for run in found if run is not None]
+
+    def deduped(self, queue: str, dedupe: str) -> tuple[RunNo, int] | None:
+        row: Any = self._con.execute(self._sql["deduped"], (queue, dedupe)).fetchone()
+        return None if row is None else (RunNo(row[0]), row[1])
+
+    def queue_counts(self) -> dict[str, QueueCounts]:
+        found: dict[str, QueueCounts] = {}
+        for count, statement in (
+            ("waiting", self._sql["queues_waiting"]),
+            ("running", self._sql["queues_running"]),
+            ("dead", self._sql["queues_dead"]),
+        ):
+            for queue, n in self._con.execute(statement):
+                setattr(found.setdefault(str(queue), QueueCounts()), count, n)
+        return found
 
     def answer(self, run: Run, message_id: str) -> tuple[str | None, str | None] | None:
         if run.generation == 1:

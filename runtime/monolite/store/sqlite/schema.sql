@@ -45,6 +45,14 @@ CREATE TABLE monolite_runs (
     attributes  TEXT,
     updated_us  INTEGER NOT NULL,
     seed        TEXT,
+    -- Of a run that goes through a queue. Waiting there, it is 'queued', and NULL in wake_at_us
+    -- from when it is due; from started_us to ended_us it holds one of the queue's slots.
+    queue       TEXT,
+    queue_key   TEXT,
+    priority    INTEGER,
+    queued_us   INTEGER,
+    dedupe      TEXT,
+    CHECK ((queue IS NULL) = (queued_us IS NULL)),
     CHECK ((ended_us IS NOT NULL) = (status IN ('completed', 'failed', 'cancelled', 'terminated',
         'continued'))),
     CHECK (ended_us IS NULL OR wake_at_us IS NULL)
@@ -55,6 +63,29 @@ CREATE UNIQUE INDEX monolite_runs_id ON monolite_runs (id, generation);
 CREATE INDEX monolite_runs_wake ON monolite_runs (wake_at_us, no) WHERE wake_at_us IS NOT NULL;
 CREATE INDEX monolite_runs_queued ON monolite_runs (wake_at_us) WHERE status = 'queued';
 CREATE INDEX monolite_runs_parked ON monolite_runs (no) WHERE status IN ('diverged', 'stranded');
+
+-- Queues: who waits in one (to be read at start-up, without the table), who runs, who failed.
+CREATE INDEX monolite_runs_tickets
+    ON monolite_runs (no, queue, queue_key, priority, queued_us, wake_at_us, status)
+    WHERE status = 'queued' AND queue IS NOT NULL;
+CREATE INDEX monolite_runs_held ON monolite_runs (queue, queue_key)
+    WHERE queue IS NOT NULL AND started_us IS NOT NULL AND ended_us IS NULL;
+CREATE INDEX monolite_runs_dead ON monolite_runs (queue, no)
+    WHERE queue IS NOT NULL AND status = 'failed';
+CREATE INDEX monolite_runs_dedupe ON monolite_runs (queue, dedupe)
+    WHERE dedupe IS NOT NULL AND status = 'queued';
+
+-- Queues: what code declared when it last said so, the limits in force, and what must survive
+-- (`state`: the tokens that are out, the breaker). `seen` is what the engine last saw there: it
+-- may be a second old. Other processes change limits and paused.
+CREATE TABLE monolite_queues (
+    name      TEXT    PRIMARY KEY,
+    declared  TEXT,
+    limits    TEXT    NOT NULL,
+    paused    INTEGER NOT NULL CHECK (paused IN (0, 1)),
+    state     TEXT,
+    seen      TEXT
+) STRICT, WITHOUT ROWID;
 
 -- What each run has learned, in order. Together with delivered inbox rows this is its journal.
 CREATE TABLE monolite_journal (
@@ -209,7 +240,8 @@ ORDER BY r.id, r.generation, e.n;
 
 -- For people: what is open, and why?
 CREATE VIEW monolite_open AS
-SELECT id, name, status, waiting_on,
+SELECT id, name, status,
+       coalesce(waiting_on, CASE status WHEN 'queued' THEN 'queue ' || queue END) AS waiting_on,
        strftime('%Y-%m-%d %H:%M:%f', nullif(wake_at_us, 0) / 1000000.0, 'unixepoch') AS wake_at,
        strftime('%Y-%m-%d %H:%M:%f', created_us / 1000000.0, 'unixepoch') AS created_at
 FROM monolite_runs WHERE ended_us IS NULL ORDER BY no;

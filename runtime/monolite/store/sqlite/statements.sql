@@ -14,8 +14,9 @@ UPDATE monolite_file SET epoch = epoch + 1, owner = ? WHERE one = 1 RETURNING ep
 
 -- insert_run: a new run
 INSERT INTO monolite_runs (no, id, generation, name, version, status, args, created_us, started_us,
-    wake_at_us, parent_no, parent_id, parent_key, attributes, updated_us, seed)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    wake_at_us, parent_no, parent_id, parent_key, attributes, updated_us, seed, queue, queue_key,
+    priority, queued_us, dedupe)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- insert_entry: one journal entry
 INSERT INTO monolite_journal (run_no, n, at_us, kind, key, args, value, error)
@@ -113,19 +114,19 @@ WHERE no = ? AND ended_us IS NULL
 -- run: one run by number
 SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
     wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us,
-    seed
+    seed, queue, queue_key, priority, queued_us, dedupe
 FROM monolite_runs WHERE no = ?
 
 -- run_by_id: the newest run of an id
 SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
     wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us,
-    seed
+    seed, queue, queue_key, priority, queued_us, dedupe
 FROM monolite_runs WHERE id = ? ORDER BY generation DESC LIMIT 1
 
 -- runs: newest first, everything that matches what is given
 SELECT no, id, generation, name, version, status, args, created_us, started_us, ended_us,
     wake_at_us, parent_no, parent_id, parent_key, value, error, waiting_on, attributes, updated_us,
-    seed
+    seed, queue, queue_key, priority, queued_us, dedupe
 FROM monolite_runs
 WHERE no < :before_no
   AND (:status IS NULL OR status = :status OR (:status = 'waiting' AND status = 'stranded'))
@@ -133,6 +134,7 @@ WHERE no < :before_no
   AND (:id_prefix IS NULL OR substr(id, 1, length(:id_prefix)) = :id_prefix)
   AND (:parent IS NULL OR parent_id = :parent)
   AND (NOT :open OR ended_us IS NULL)
+  AND (:queue IS NULL OR queue = :queue)
   AND NOT EXISTS (
       SELECT 1 FROM json_each(:attributes) AS wanted
       WHERE NOT EXISTS (SELECT 1 FROM json_each(monolite_runs.attributes) AS has
@@ -228,9 +230,64 @@ ORDER BY wake_at_us, no LIMIT ?
 -- next_due: when the next open run wants to be woken
 SELECT min(wake_at_us) FROM monolite_runs WHERE wake_at_us IS NOT NULL AND wake_at_us > ?
 
--- queued: runs that wait to be started and are due
-SELECT no FROM monolite_runs WHERE status = 'queued' AND wake_at_us <= ?
+-- queued: runs that wait to be started and are due, those that go through a queue aside
+SELECT no FROM monolite_runs WHERE status = 'queued' AND queue IS NULL AND wake_at_us <= ?
 ORDER BY wake_at_us LIMIT ?
+
+-- tickets: runs that wait in queues, or will, by number after `no`
+SELECT no, queue, queue_key, priority, queued_us, wake_at_us FROM monolite_runs
+WHERE status = 'queued' AND queue IS NOT NULL AND no > ? ORDER BY no LIMIT ?
+
+-- holders: runs that hold a slot of their queue
+SELECT no, queue, queue_key FROM monolite_runs
+WHERE queue IS NOT NULL AND started_us IS NOT NULL AND ended_us IS NULL
+
+-- deduped: who waits in a queue under a dedupe key
+SELECT no, queued_us FROM monolite_runs
+WHERE queue = ? AND dedupe = ? AND status = 'queued' ORDER BY no LIMIT 1
+
+-- release_dedupe: one that waits no longer stands for its dedupe key
+UPDATE monolite_runs SET dedupe = NULL WHERE no = ?
+
+-- dead: failed runs of a queue that nobody spawned again
+SELECT no FROM monolite_runs AS dead
+WHERE queue = ? AND status = 'failed' AND NOT EXISTS (
+    SELECT 1 FROM monolite_runs AS next
+    WHERE next.id = dead.id AND next.generation > dead.generation)
+ORDER BY no LIMIT ?
+
+-- queues_waiting: how many runs wait in each queue
+SELECT queue, count(*) FROM monolite_runs WHERE status = 'queued' AND queue IS NOT NULL
+GROUP BY queue
+
+-- queues_running: how many runs hold a slot of each queue
+SELECT queue, count(*) FROM monolite_runs
+WHERE queue IS NOT NULL AND started_us IS NOT NULL AND ended_us IS NULL GROUP BY queue
+
+-- queues_dead: how many failed runs of each queue nobody spawned again
+SELECT queue, count(*) FROM monolite_runs AS dead
+WHERE queue IS NOT NULL AND status = 'failed' AND NOT EXISTS (
+    SELECT 1 FROM monolite_runs AS next
+    WHERE next.id = dead.id AND next.generation > dead.generation)
+GROUP BY queue
+
+-- requeue_run: a run that waits, with other arguments or at another time
+UPDATE monolite_runs SET args = ?, version = ?, wake_at_us = ?, queued_us = ?, updated_us = ?
+WHERE no = ? AND status = 'queued'
+
+-- queues: every queue
+SELECT name, declared, limits, paused, state, seen FROM monolite_queues ORDER BY name
+
+-- put_queue: a queue's limits, and whether it is paused
+INSERT INTO monolite_queues (name, declared, limits, paused) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET declared = excluded.declared, limits = excluded.limits,
+    paused = excluded.paused
+
+-- put_queue_state: what of a queue must survive
+UPDATE monolite_queues SET state = ? WHERE name = ?
+
+-- put_queue_seen: what the engine sees in a queue
+UPDATE monolite_queues SET seen = ? WHERE name = ?
 
 -- parked: runs that stopped for want of fitting code
 SELECT no FROM monolite_runs WHERE status IN ('diverged', 'stranded') AND no > ?

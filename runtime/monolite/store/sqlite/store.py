@@ -15,7 +15,7 @@ import msgspec
 
 from monolite.core.entry import RUNNING, Run, RunNo
 from monolite.errors import CommitUnknown, Fenced, StorageFull
-from monolite.store.protocol import Conflict, Link, Message, Writes
+from monolite.store.protocol import Conflict, Link, Message, QueueRow, TicketRow, Writes
 from monolite.store.sqlite import connection, log
 from monolite.store.sqlite.application import guarded
 from monolite.store.sqlite.blobs import BLOB_CHARS_MIN, aside, light
@@ -189,6 +189,9 @@ class SqliteStore(SqliteReader):
         many: Callable[[str, Any], Any] = self._con.executemany
         self._lighten(writes)
         sql = self._sql
+        for (queue, dedupe), found in writes.deduped.items():
+            if self.deduped(queue, dedupe) != found:
+                raise Conflict
         if writes.runs:
             many(sql["insert_run"], map(run_row, writes.runs))
         if writes.journal:
@@ -265,6 +268,11 @@ class SqliteStore(SqliteReader):
                     for note in writes.notes
                 ],
             )
+        if writes.requeues:
+            many(sql["requeue_run"], map(msgspec.structs.astuple, writes.requeues))
+        if writes.released:
+            many(sql["release_dedupe"], [(no,) for no in writes.released])
+        self._write_queues(writes)
         if writes.ends:
             many(
                 sql["end_run"],
@@ -275,6 +283,17 @@ class SqliteStore(SqliteReader):
             )
         if writes.schedules:
             write_schedules(self._con, writes.schedules.items())
+
+    def _write_queues(self, writes: Writes) -> None:
+        many: Callable[[str, Any], Any] = self._con.executemany
+        if writes.queues:
+            many(self._sql["put_queue"], map(queue_row, writes.queues))
+        if writes.queue_states:
+            rows = [(state, name) for name, state in writes.queue_states.items()]
+            many(self._sql["put_queue_state"], rows)
+        if writes.queue_seen:
+            rows = [(seen, name) for name, seen in writes.queue_seen.items()]
+            many(self._sql["put_queue_seen"], rows)
 
     def _lighten(self, writes: Writes) -> None:
         """Put large values aside, leaving references in their rows."""
@@ -291,6 +310,10 @@ class SqliteStore(SqliteReader):
         for i, run in enumerate(writes.runs):
             if len(run.args) > BLOB_CHARS_MIN:
                 writes.runs[i] = msgspec.structs.replace(run, args=light(con, run.args))
+        for i, again in enumerate(writes.requeues):
+            if len(again.args) > BLOB_CHARS_MIN:
+                args = light(con, again.args)
+                writes.requeues[i] = msgspec.structs.replace(again, args=args)
         for i, (answer, refusal, no, message_id) in enumerate(writes.replies):
             if answer is not None and len(answer) > BLOB_CHARS_MIN:
                 writes.replies[i] = (light(con, answer), refusal, no, message_id)
@@ -344,6 +367,14 @@ class SqliteStore(SqliteReader):
     def queued(self, until_us: int, limit: int) -> list[RunNo]:
         rows = self._con.execute(self._sql["queued"], (until_us, limit))
         return [RunNo(int(str(no))) for (no,) in rows]
+
+    def tickets(self, after: int, limit: int) -> list[TicketRow]:
+        rows: Any = self._con.execute(self._sql["tickets"], (after, limit))
+        return [TicketRow(*row) for row in rows]
+
+    def holders(self) -> list[tuple[RunNo, str, str | None]]:
+        rows: Any = self._con.execute(self._sql["holders"])
+        return [(no, queue, key) for no, queue, key in rows]
 
     def parked(self, limit: int, after: int) -> list[RunNo]:
         rows = self._con.execute(self._sql["parked"], (after, limit))
@@ -436,7 +467,16 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.attributes,
         run.updated_us,
         run.seed,
+        run.queue,
+        run.queue_key,
+        run.priority,
+        run.queued_us,
+        run.dedupe,
     )
+
+
+def queue_row(row: QueueRow) -> tuple[Any, ...]:
+    return (row.name, row.declared, row.limits, int(row.paused))
 
 
 def message_row(message: Message) -> tuple[Any, ...]:
