@@ -67,3 +67,9 @@ def to_waiter(run: Run) -> tuple[str | None, str | None]:
             cause=cause,
         )
     )
+
+
+def contains(raised: BaseException | None, error: BaseException) -> bool:
+    """Return whether the engine's error is what already ends the program's block."""
+    members: tuple[BaseException, ...] = getattr(raised, "exceptions", ())
+    return raised is error or any(contains(member, error) for member in members)

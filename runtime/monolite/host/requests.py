@@ -16,6 +16,7 @@ from monolite.core.call import Call, Options
 from monolite.core.definition import Definition
 from monolite.core.duration import Duration, seconds
 from monolite.core.handler import Address, Handler
+from monolite.core.loop import running_loop
 from monolite.core.payload import encode
 from monolite.core.place import DUPLICATES, Place
 from monolite.core.queue import check_key, check_priority
@@ -198,3 +199,13 @@ def _attributes_text(attributes: dict[str, Any]) -> str:
     """Return attributes as JSON whose keys are sorted, so that equal ones are found as text."""
     plain = msgspec.json.decode(encode(attributes, "attributes"))
     return msgspec.json.encode(plain, order="sorted").decode()
+
+
+def refuse_inside() -> None:
+    """Raise Misused inside a workflow or a turn: what it asked, a replay could not repeat."""
+    if running_loop() is not None:
+        msg = (
+            "a Runtime cannot be used inside a workflow or an actor's turn; use monolite.spawn(), "
+            "actor() or send() there, or do it in an activity"
+        )
+        raise Misused(msg)

@@ -27,7 +27,6 @@ from monolite.core.duration import Duration, seconds
 from monolite.core.entry import ENDED, Accepted, Run
 from monolite.core.handle import Handle, HistoryEntry, Info, StreamPage
 from monolite.core.handler import Address, Handler
-from monolite.core.loop import running_loop
 from monolite.core.payload import encode
 from monolite.core.queue import Queue
 from monolite.core.schedule import Amendment
@@ -38,7 +37,7 @@ from monolite.host.batch import Released
 from monolite.host.bridge import Bridge, PendingReply, bridge_here
 from monolite.host.clock import Clock, SystemClock
 from monolite.host.doorbell import Bell, engine_bell
-from monolite.host.ending import answer_text, result_text, unknown
+from monolite.host.ending import answer_text, contains, result_text, unknown
 from monolite.host.engine import Engine
 from monolite.host.events import (
     Amend,
@@ -63,6 +62,7 @@ from monolite.host.requests import (
     Queueing,
     actor_call,
     prepare_spawn,
+    refuse_inside,
 )
 from monolite.host.resident import Words
 from monolite.host.scheduler import Scheduler
@@ -231,7 +231,7 @@ class Runtime(Scheduler, Verbs):
             await self._stop_thread()
             self._refuse_pending()
         await self._tether.leave(kind, error, tb)
-        if self._error is not None and not _contains(error, self._error):
+        if self._error is not None and not contains(error, self._error):
             raise self._error from None
 
     async def _leave(self) -> None:
@@ -301,7 +301,7 @@ class Runtime(Scheduler, Verbs):
 
     def _awaited_reply(self) -> PendingReply:
         """Return an answer to wait for, refused should this runtime end before it comes."""
-        _refuse_inside()
+        refuse_inside()
         if self._bridge is None or self._closing or self._error is not None:
             msg = "this Runtime is not running; use it inside `async with Runtime(...)`"
             raise self._error or Misused(msg)
@@ -311,7 +311,7 @@ class Runtime(Scheduler, Verbs):
 
     async def _read(self, read: Callable[[Reader], R]) -> R:
         """Read on a connection of its own, off the event loop and the engine."""
-        _refuse_inside()
+        refuse_inside()
         store = self._must_engine().store
 
         def with_reader() -> R:
@@ -479,7 +479,7 @@ class Runtime(Scheduler, Verbs):
         `with rt.read() as db: db.execute(...)`. It never holds the writer; close it soon, so
         that the log can start over.
         """
-        _refuse_inside()
+        refuse_inside()
         db = self._must_engine().store.application()
         try:
             yield db
@@ -592,19 +592,3 @@ class Runtime(Scheduler, Verbs):
 
         words: dict[Any, Words] = await self._ask(lambda reply: Ask(question, reply))
         return words
-
-
-def _refuse_inside() -> None:
-    """Raise Misused inside a workflow or a turn: what it asked, a replay could not repeat."""
-    if running_loop() is not None:
-        msg = (
-            "a Runtime cannot be used inside a workflow or an actor's turn; use monolite.spawn(), "
-            "actor() or send() there, or do it in an activity"
-        )
-        raise Misused(msg)
-
-
-def _contains(raised: BaseException | None, error: BaseException) -> bool:
-    """Return whether the engine's error is what already ends the program's block."""
-    members: tuple[BaseException, ...] = getattr(raised, "exceptions", ())
-    return raised is error or any(_contains(member, error) for member in members)
