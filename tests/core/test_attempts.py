@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from monolite import Retry
 from monolite.core import attempts
@@ -59,6 +60,9 @@ RECOVERIES: list[tuple[Options, list[Row], Plan]] = [
         [(1, e.INTERRUPTED), (2, e.RETURNED)],
         Start(2, interrupted=True, rows=((2, e.STARTED),)),
     ),
+    # The runtime was closed, which cut it off: no crash.
+    (OFTEN, [(1, e.STOPPED)], Start(2, interrupted=True, rows=((2, e.STARTED),))),
+    (ONCE, [(1, e.STOPPED)], GiveUp(1)),
     # At most once: what began is not begun again.
     (ONCE, [(1, e.STARTED)], GiveUp(1)),
     (ONCE, [(1, e.RETURNED)], Start(1, interrupted=False, rows=((1, e.STARTED),))),
@@ -83,3 +87,30 @@ def test_at_most_once_means_one_attempt_whatever_the_policy_says() -> None:
     assert attempts.retry_of(Options(retry=Retry(7), at_most_once=True)).max_attempts == 1
     assert attempts.retry_of(Options(retry=Retry(7))).max_attempts == 7
     assert attempts.retry_of(Options()).max_attempts == 5
+
+
+def test_the_failure_s_own_delay_takes_the_place_of_the_back_off() -> None:
+    opts = Options(retry=Retry(3, first_delay=1, jitter=0))
+
+    def wait_us(failures: int, *, retryable: bool = True, delay_us: int | None) -> int | None:
+        return attempts.wait_after(opts, failures, "x", retryable=retryable, delay_us=delay_us)
+
+    assert wait_us(1, delay_us=None) == 1_000_000
+    assert wait_us(2, delay_us=77) == 77
+    assert wait_us(3, delay_us=77) is None
+    assert wait_us(1, retryable=False, delay_us=None) is None
+
+
+def test_the_newest_details_of_any_attempt_are_the_ones() -> None:
+    first, second = rows((1, e.ATTEMPT_FAILED), (2, e.ATTEMPT_FAILED))
+    assert attempts.details_of([]) is None
+    assert attempts.details_of([first, second]) is None
+    assert attempts.details_of([replace(first, details="1"), second]) == "1"
+    assert attempts.details_of([replace(first, details="1"), replace(second, details="2")]) == "2"
+
+
+def test_what_is_found_outstanding_has_begun_unless_its_first_attempt_was_given_back() -> None:
+    assert attempts.has_begun([])
+    assert attempts.has_begun(rows((1, e.STARTED)))
+    assert attempts.has_begun(rows((1, e.INTERRUPTED), (2, e.RETURNED)))
+    assert not attempts.has_begun(rows((1, e.RETURNED)))

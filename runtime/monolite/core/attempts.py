@@ -29,10 +29,11 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Run attempt `number` at `due_us`."""
+    """Run attempt `number` at `due_us`. `interrupted`: the one before was cut off."""
 
     number: int
     due_us: int
+    interrupted: bool = False
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -53,9 +54,37 @@ def first(opts: Options) -> Start:
     return _FIRST_AND_ONLY if opts.at_most_once else _FIRST
 
 
-def after_wait(number: int) -> Start:
+def after_wait(number: int, *, interrupted: bool = False) -> Start:
     """Plan an attempt whose back-off is over."""
-    return Start(number, interrupted=False, rows=((number, e.STARTED),))
+    return Start(number, interrupted, rows=((number, e.STARTED),))
+
+
+def wait_after(
+    opts: Options, failures: int, seed: str, *, retryable: bool, delay_us: int | None
+) -> int | None:
+    """Return how long to wait after the `failures`-th failed attempt, or None to give up.
+
+    `delay_us` is the failure's own word (`RetryAfter`), in place of the policy's back-off.
+    """
+    retry = retry_of(opts)
+    if not retryable:
+        return None
+    if delay_us is None or retry.exhausted(failures):
+        return retry.delay_us(failures, seed)
+    return delay_us
+
+
+def has_begun(known: list[Attempt]) -> bool:
+    """Return whether the code was started, of an activity that is found outstanding.
+
+    One without rows was in flight.
+    """
+    return not known or known[-1].number > 1 or known[-1].state != e.RETURNED
+
+
+def details_of(known: list[Attempt]) -> str | None:
+    """Return the details that the attempts so far gave last, as JSON."""
+    return next((a.details for a in reversed(known) if a.details is not None), None)
 
 
 def recover(opts: Options, known: list[Attempt]) -> Plan:
@@ -67,6 +96,8 @@ def recover(opts: Options, known: list[Attempt]) -> Plan:
         cut_off = any(a.number == last.number - 1 and a.state == e.INTERRUPTED for a in known)
         return Start(last.number, interrupted=cut_off, rows=((last.number, e.STARTED),))
     number = 1 if last is None else last.number
+    if last is not None and last.state == e.STOPPED and not opts.at_most_once:
+        return Start(number + 1, interrupted=True, rows=((number + 1, e.STARTED),))
     if opts.at_most_once and last is not None:
         return GiveUp(number)
     rows = ((number, e.INTERRUPTED), (number + 1, e.STARTED))

@@ -34,6 +34,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     at_most_once: bool = False
     run_in: str = "thread"
+    schedule_to_start_s: float | None = None
+    schedule_to_close_s: float | None = None
+    heartbeat_s: float | None = None
+
+
+def limit(duration: Duration | None, name: str) -> float | None:
+    """Return a time-out in seconds, or None if there is none."""
+    return None if duration is None else seconds(duration, name=name)
 
 
 class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
@@ -75,19 +83,26 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         retry: Retry | int | bool | None = None,
         name: str | None = None,
         at_most_once: bool | None = None,
+        schedule_to_start: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        heartbeat: Duration | None = None,
     ) -> Call[R_co]:
         """Return a copy of this call with other options; what is not given stays.
 
         This call stays as it is, and may be awaited too.
-        `timeout` limits each attempt (a Duration); `retry` is a Retry, a number of attempts or
-        False; `name` is the name it is journaled under.
+        `timeout`, `schedule_to_start`, `schedule_to_close` and `heartbeat` are time-outs, as in
+        `@activity`; `retry` is a Retry, a number of attempts or False; `name` is the name it is
+        journaled under.
         """
         self._used = self._used or None
         changes: dict[str, Any] = {
-            "timeout_s": None if timeout is None else seconds(timeout, name="timeout"),
+            "timeout_s": limit(timeout, "timeout"),
             "retry": None if retry is None else as_retry(retry),
             "name": None if name is None else check_id(name, "name"),
             "at_most_once": at_most_once,
+            "schedule_to_start_s": limit(schedule_to_start, "schedule_to_start"),
+            "schedule_to_close_s": limit(schedule_to_close, "schedule_to_close"),
+            "heartbeat_s": limit(heartbeat, "heartbeat"),
         }
         given = {field: value for field, value in changes.items() if value is not None}
         opts = msgspec.structs.replace(self.opts, **given)

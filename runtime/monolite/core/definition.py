@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from monolite.core.admission import check_id
-from monolite.core.call import Call, Options
-from monolite.core.duration import Duration, seconds
+from monolite.core.call import Call, Options, limit
+from monolite.core.duration import Duration
 from monolite.core.failure import register_exception
 from monolite.core.retry import Retry, as_retry
 from monolite.core.signature import Signature
@@ -132,6 +132,9 @@ def activity(
     run_in: str = "thread",
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
+    schedule_to_start: Duration | None = None,
+    schedule_to_close: Duration | None = None,
+    heartbeat: Duration | None = None,
 ) -> _ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -143,24 +146,32 @@ def activity(
     run_in: str = "thread",
     at_most_once: bool = False,
     raises: tuple[type[BaseException], ...] = (),
+    schedule_to_start: Duration | None = None,
+    schedule_to_close: Duration | None = None,
+    heartbeat: Duration | None = None,
 ) -> Any:
     """Make a function with side effects an activity: supervised, retried, journaled.
 
     An `async def` runs on the host's event loop, a plain `def` in a worker thread. `timeout`
-    limits each attempt; `retry` is a Retry, a number of attempts or False (default: 5 attempts
-    with exponential back-off). `at_most_once=True`: an attempt cut off by a crash is not run
-    again, `Interrupted` is raised instead. Exceptions of the types in `raises` come back to
-    the workflow as themselves, not as RemoteError.
+    limits each attempt, and `heartbeat` the time between its calls of `attempt().heartbeat()`;
+    `schedule_to_start` limits the time from the request until the first attempt begins,
+    `schedule_to_close` all attempts and waits together. `retry` is a Retry, a number of
+    attempts or False (default: 5 attempts with exponential back-off). `at_most_once=True`: an
+    attempt cut off by a crash is not run again, `Interrupted` is raised instead. Exceptions of
+    the types in `raises` come back to the workflow as themselves, not as RemoteError.
     """
     if run_in not in RUN_IN:
         msg = f"run_in={run_in!r} is not available; this version has run_in='thread'"
         raise Misused(msg)
     register_exception(*raises)
     opts = Options(
-        timeout_s=None if timeout is None else seconds(timeout, name="timeout"),
+        timeout_s=limit(timeout, "timeout"),
         retry=None if retry is None else as_retry(retry),
         run_in=run_in,
         at_most_once=at_most_once,
+        schedule_to_start_s=limit(schedule_to_start, "schedule_to_start"),
+        schedule_to_close_s=limit(schedule_to_close, "schedule_to_close"),
+        heartbeat_s=limit(heartbeat, "heartbeat"),
     )
     decorate = _ActivityDecorator(name, opts)
     return decorate if fn is None else decorate(fn)

@@ -152,8 +152,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """What the file knows of one attempt at an activity that has no outcome yet.
 
     `state` is "started" (an intent or a long attempt in flight), "interrupted" (cut off by a
-    crash, recorded before the next attempt starts), "failed" (next one due at `due_us`) or
-    "returned" (handed back unbegun, because the runtime was closing).
+    crash, recorded before the next attempt starts), "failed" (next one due at `due_us`),
+    "returned" (handed back unbegun, because the runtime was closing) or "stopped" (cut off
+    because it was). `details` is the JSON of its last heartbeat that said anything.
     """
 
     run_no: RunNo
@@ -163,9 +164,11 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     at_us: int
     due_us: int | None = None
     error: str | None = None
+    details: str | None = None
 
 
 STARTED = "started"
 INTERRUPTED = "interrupted"
 ATTEMPT_FAILED = "failed"
 RETURNED = "returned"
+STOPPED = "stopped"

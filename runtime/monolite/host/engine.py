@@ -25,12 +25,14 @@ from monolite.errors import Misused, UnknownWorkflow
 from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
+from monolite.host.deadlines import Deadlines
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
     Amend,
     Appended,
     Ask,
     AwaitEnd,
+    Beat,
     Done,
     Event,
     Failed,
@@ -42,6 +44,7 @@ from monolite.host.events import (
     Watch,
 )
 from monolite.host.flights import Flights
+from monolite.host.heartbeats import Heartbeats
 from monolite.host.inbox import Inbox
 from monolite.host.landings import Landings
 from monolite.host.launches import Launches
@@ -88,6 +91,8 @@ class Engine:
         self.births = Births(self)
         self.operations = Operations(self)
         self.launches = Launches(self)
+        self.deadlines = Deadlines(self)
+        self.heartbeats = Heartbeats(self)
         self.inbox = Inbox(self)
         self.mailboxes = Mailboxes(self)
         self.audience = Audience(self)
@@ -123,6 +128,7 @@ class Engine:
             Done: self.landings.on_done,
             Failed: self.landings.on_failed,
             Returned: self.landings.on_returned,
+            Beat: self.heartbeats.on_beat,
             Appended: self.streams.on_appended,
             AwaitEnd: self.audience.on_await_end,
             Unawait: self.audience.on_unawait,
@@ -196,12 +202,12 @@ class Engine:
         self.leaving = True
 
     def rest(self, now_us: int) -> None:
-        """Write down what every run waits for, before the engine stops."""
-        if self.work:
-            return  # what is left over wants a look at start-up, as the rows still say
+        """Write down what every run waits for, and what is cut off, before the engine stops."""
         self.batch = Batch()
         self.now_us = now_us
-        self.residency.settle_all(now_us)
+        if not self.work:  # what is left over wants a look at start-up, as the rows still say
+            self.residency.settle_all(now_us)
+        self.landings.cut_off()
         if self.batch.writes:
             self.store.commit(self.batch.writes)
 
@@ -214,6 +220,7 @@ class Engine:
             self.residency.next_wake_us(),
             self.message_due_us,
             self.schedules.next_wake_us,
+            self.heartbeats.next_due_us,
         )
         return min((at_us for at_us in wakes if at_us is not None), default=None)
 
@@ -241,6 +248,7 @@ class Engine:
             self.schedules.wake()
         self.residency.wake(self.now_us)
         self.run_work()
+        self.heartbeats.look()
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
         self.work, self._left = self._left, deque()
@@ -308,6 +316,7 @@ class Engine:
             self.must_retime = False
             self.message_due_us = self.store.next_message_due_us()
         self.residency.committed(batch, self.now_us)
+        self.heartbeats.committed(batch, self.now_us)
         self.audience.released(batch)
         for ask in batch.asks:
             try:

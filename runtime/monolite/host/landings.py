@@ -31,17 +31,22 @@ class Landings:
         flight = self._engine.flights.by_token.get(event.token)
         if flight is None:
             return
-        retry = attempts.retry_of(flight.call.opts)
         failures = flight.failures + 1
-        delay_us = retry.delay_us(failures, flight.idempotency_key) if event.retryable else None
-        if delay_us is None:
+        wait_us = attempts.wait_after(
+            flight.call.opts,
+            failures,
+            flight.idempotency_key,
+            retryable=event.retryable,
+            delay_us=event.delay_us,
+        )
+        if wait_us is None:
             error = _activity_failed(flight, event.failure)
             self._land(flight, None, failure.encode(error))
             return
         resident = self._landing(flight)
         if resident is None:
             return
-        due_us = self._engine.now_us + delay_us
+        due_us = self._engine.now_us + wait_us
         self._engine.batch.writes.attempts.append(
             Attempt(
                 flight.run_no,
@@ -51,6 +56,7 @@ class Landings:
                 self._engine.now_us,
                 due_us,
                 failure.encode(event.failure),
+                flight.said,
             )
         )
         resident.machine.operations[flight.key].flight = None
@@ -68,6 +74,21 @@ class Landings:
         )
         self._engine.residency.touch(resident)
 
+    def cut_off(self) -> None:
+        """Write down which attempts the end of the runtime cuts off: no crash is to blame."""
+        for flight in self._engine.flights.by_token.values():
+            state = e.STOPPED if flight.begun else e.RETURNED
+            self._engine.batch.writes.attempts.append(
+                Attempt(
+                    flight.run_no,
+                    flight.key,
+                    flight.number,
+                    state,
+                    self._engine.now_us,
+                    details=flight.said,
+                )
+            )
+
     def _landing(self, flight: Flight) -> Resident | None:
         """Take an attempt out of the air; return its run if that still waits for it."""
         self._engine.batch.landed.append(flight.token)
@@ -81,6 +102,8 @@ class Landings:
     def _land(self, flight: Flight, value: str | None, error: str | None) -> None:
         resident = self._landing(flight)
         if resident is not None:
+            if resident.deadlines:
+                resident.deadlines.pop(flight.key, None)
             self._engine.answer(resident, resident.machine.operations[flight.key], value, error)
 
 

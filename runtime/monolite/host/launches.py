@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from monolite.core import attempts, failure
 from monolite.core import entry as e
 from monolite.core.command import Operation
@@ -26,20 +28,38 @@ class Launches:
     def first(self, resident: Resident, operation: Operation) -> None:
         """Start the first attempt at a new request."""
         assert operation.call is not None
-        self._fly(resident, operation, attempts.first(operation.call.opts), failures=0)
+        opts = operation.call.opts
+        if opts.schedule_to_close_s is not None or opts.schedule_to_start_s is not None:
+            self._engine.deadlines.set(resident, operation)
+        self._fly(resident, operation, attempts.first(opts), failures=0)
 
     def recover(self, resident: Resident, operation: Operation) -> None:
+        """Take up an activity that was outstanding when its run was last in memory, or paused."""
         assert operation.call is not None
-        rows = [a for a in self._engine.store.attempts(resident.run.no) if a.key == operation.key]
+        rows = self._known(resident, operation.key)
         failures = sum(a.state == e.ATTEMPT_FAILED for a in rows)
         plan = attempts.recover(operation.call.opts, rows)
+        self._engine.deadlines.set(resident, operation, begun=attempts.has_begun(rows))
         if isinstance(plan, attempts.Wait):
-            resident.retrying[operation.key] = Retrying(plan.number, plan.due_us, failures)
+            resident.retrying[operation.key] = Retrying(
+                plan.number, plan.due_us, failures, plan.interrupted
+            )
         elif isinstance(plan, attempts.GiveUp):
             error = failure.encode(failure.describe(Interrupted(operation.call.name)))
             self._engine.work.append(partial(self._give_up, resident, operation, error))
         else:
-            self._fly(resident, operation, plan, failures)
+            self._fly(resident, operation, plan, failures, attempts.details_of(rows))
+
+    def _known(self, resident: Resident, key: str) -> list[Attempt]:
+        """Return the rows of an activity's attempts, those of this turn included."""
+        no, batch = resident.run.no, self._engine.batch
+        rows = {a.number: a for a in self._engine.store.attempts(no) if a.key == key}
+        for row in batch.writes.attempts:
+            if row.run_no == no and row.key == key:
+                known = rows.get(row.number)
+                details = row.details or (None if known is None else known.details)
+                rows[row.number] = msgspec.structs.replace(row, details=details)
+        return [rows[number] for number in sorted(rows)]
 
     def _give_up(self, resident: Resident, operation: Operation, error: str) -> None:
         if resident.machine.operations.get(operation.key) is operation:
@@ -50,22 +70,29 @@ class Launches:
         del resident.retrying[key]
         operation = resident.machine.operations.get(key)
         if operation is not None:
-            plan = attempts.after_wait(waiting.number)
-            self._fly(resident, operation, plan, waiting.failures)
+            if resident.deadlines and key in resident.deadlines:
+                resident.deadlines[key].start_us = None
+            plan = attempts.after_wait(waiting.number, interrupted=waiting.interrupted)
+            details = attempts.details_of(self._known(resident, key))
+            self._fly(resident, operation, plan, waiting.failures, details)
         self._engine.residency.touch(resident)
 
     def _fly(
-        self, resident: Resident, operation: Operation, plan: attempts.Start, failures: int
+        self,
+        resident: Resident,
+        operation: Operation,
+        plan: attempts.Start,
+        failures: int,
+        details: str | None = None,
     ) -> None:
         run, call = resident.run, operation.call
         assert call is not None
-        if resident.paused:
-            return  # `unpause` takes it up
         for number, state in plan.rows:
             self._engine.batch.writes.attempts.append(
                 Attempt(run.no, operation.key, number, state, self._engine.now_us)
             )
-        if self._engine.leaving:
+        if self._engine.leaving or resident.paused:
+            # Unbegun: the next life takes it up, or `unpause`.
             self._engine.batch.writes.attempts.append(
                 Attempt(run.no, operation.key, plan.number, e.RETURNED, self._engine.now_us)
             )
@@ -83,12 +110,15 @@ class Launches:
             bool(plan.rows),
             self._engine.store.file_id,
             self._engine.now_us,
+            known=details,
         )
         self._engine.batch.launches.append(flight)
 
     def abandon(self, resident: Resident, operation: Operation) -> None:
         """Stop the attempts at what nobody waits for any more."""
         resident.retrying.pop(operation.key, None)
+        if resident.deadlines:
+            resident.deadlines.pop(operation.key, None)
         flight: Flight | None = operation.flight
         if flight is not None:
             operation.flight = None

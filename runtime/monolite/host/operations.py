@@ -70,6 +70,8 @@ class Operations:
             operation.flight = self._engine.flights.claim(no, operation.key)
             if operation.flight is None:
                 self._engine.launches.recover(resident, operation)
+            else:
+                self._engine.deadlines.set(resident, operation)
         elif operation.kind == e.CHILD:
             self._resume_child(resident, operation)
         elif operation.kind == e.RESULT:
@@ -86,7 +88,8 @@ class Operations:
         for operation in list(resident.machine.operations.values()):
             waits = operation.flight is not None or operation.key in resident.retrying
             if operation.kind == e.ACTIVITY and not waits:
-                self.carry_out(resident, operation)
+                self._engine.launches.recover(resident, operation)
+        self._engine.deadlines.expire(resident)
 
     def _resume_child(self, parent: Resident, operation: Operation) -> None:
         """Wait for a child again; its end may have come while the parent could not take it."""

@@ -62,6 +62,8 @@ class Residency:
         self._unsettled: deque[tuple[int, Resident]] = deque()
         self._idle: deque[tuple[int, Resident]] = deque()
         self._alarms: list[tuple[int, RunNo]] = []
+        self._away: dict[RunNo, int] = {}
+        """Runs that left memory while attempts of theirs run, and when their clocks call them."""
         self._revive: list[RunNo] = []
         self._parked: set[RunNo] = set()
         self._cursor = (-1, -1)
@@ -89,6 +91,7 @@ class Residency:
     def add(self, resident: Resident) -> None:
         run = resident.run
         self.live[run.no] = resident
+        self._away.pop(run.no, None)
         self._ids[run.id] = resident
         self._engine.batch.touched[run.no] = resident
 
@@ -161,6 +164,8 @@ class Residency:
         for done in ended:
             engine.inbox.turn_done(resident, done)
         engine.absorb(resident)
+        if resident.deadlines and not resident.paused:
+            engine.deadlines.expire(resident)
         engine.inbox.deliver_backlog(resident)
         return resident
 
@@ -209,6 +214,8 @@ class Residency:
         while self._alarms and self._alarms[0][0] <= now_us:
             _, no = heapq.heappop(self._alarms)
             resident = self.live.get(no)
+            if resident is None and self._away.pop(no, None) is not None:
+                resident = self.get(no, now_us)
             if resident is not None:
                 resident.armed_us = None
                 self._fire(resident, now_us)
@@ -229,6 +236,8 @@ class Residency:
         for key, waiting in list(resident.retrying.items()):
             if waiting.due_us <= now_us and key in resident.retrying:
                 engine.launches.retry(resident, key, waiting)
+        if resident.deadlines:
+            engine.deadlines.expire(resident)
         self.arm(resident)
 
     def arm(self, resident: Resident) -> None:
@@ -239,7 +248,8 @@ class Residency:
         if resident.armed_us is None or due_us < resident.armed_us:
             resident.armed_us = due_us
             heapq.heappush(self._alarms, (due_us, resident.run.no))
-            if len(self._alarms) > 2 * len(self.live) + ALARMS_SPARE:
+            here = len(self.live) + len(self._away)
+            if len(self._alarms) > 2 * here + ALARMS_SPARE:
                 self._drop_stale_alarms()
 
     @property
@@ -249,7 +259,8 @@ class Residency:
 
     def _drop_stale_alarms(self) -> None:
         """Forget the alarms of runs that have ended or left, which may be due in years."""
-        stays = {no: resident.armed_us for no, resident in self.live.items()}
+        stays: dict[RunNo, int | None] = {**self._away}
+        stays.update((no, resident.armed_us) for no, resident in self.live.items())
         self._alarms = [alarm for alarm in self._alarms if stays.get(alarm[1]) == alarm[0]]
         heapq.heapify(self._alarms)
 
@@ -416,14 +427,18 @@ class Residency:
             resident.touched_us = now_us
             if not resident.unsettled:
                 self._suspect(resident)
-            if resident.machine.timers or resident.retrying:
+            if resident.machine.timers or resident.retrying or resident.deadlines:
                 self.arm(resident)
         for resident in batch.ended:
             self._drop(resident)
             resident.machine.retire()
         for resident in batch.evicted:
             if resident.run.no in self.live:
-                self._engine.flights.set_aside(resident.flights())
+                flights = resident.flights()
+                self._engine.flights.set_aside(flights)
+                if flights and resident.armed_us is not None:
+                    # Its row says nothing of its clock: only the alarm does.
+                    self._away[resident.run.no] = resident.armed_us
                 self._drop(resident)
                 resident.machine.unload()
 

@@ -20,6 +20,23 @@ class Retrying(msgspec.Struct, frozen=True):
     number: int
     due_us: int
     failures: int
+    interrupted: bool = False
+
+
+class Deadline:
+    """Until when an activity must have begun (None: it has, or may any time), and be over."""
+
+    __slots__ = ("close_us", "start_us")
+
+    def __init__(self, start_us: int | None, close_us: int | None) -> None:
+        self.start_us = start_us
+        self.close_us = close_us
+
+    def due_us(self) -> int | None:
+        """Return which comes first."""
+        if self.start_us is None or self.close_us is None:
+            return self.close_us if self.start_us is None else self.start_us
+        return min(self.start_us, self.close_us)
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -40,6 +57,7 @@ class Resident:
     __slots__ = (
         "armed_us",
         "backlog",
+        "deadlines",
         "machine",
         "message",
         "noted",
@@ -55,6 +73,8 @@ class Resident:
         self.machine = machine
         self.noted = noted
         self.retrying: dict[str, Retrying] = {}
+        self.deadlines: dict[str, Deadline] | None = None
+        """Of activities with a time limit from their request; most runs have none."""
         self.touched_us = 0
         self.armed_us: int | None = None
         self.unsettled = False
@@ -78,6 +98,9 @@ class Resident:
         for waiting in self.retrying.values():
             if due_us is None or waiting.due_us < due_us:
                 due_us = waiting.due_us
+        if self.deadlines:
+            limits = [at for x in self.deadlines.values() if (at := x.due_us()) is not None]
+            due_us = min(limits if due_us is None else [due_us, *limits], default=None)
         return due_us
 
     def flights(self) -> list[Flight]:

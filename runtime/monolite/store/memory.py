@@ -238,8 +238,10 @@ class MemoryStore:
         of_run = self._attempts.setdefault(attempt.run_no, {})
         key = (attempt.key, attempt.number)
         known = of_run.get(key)
-        at_us = attempt.at_us if known is None else known.at_us
-        of_run[key] = msgspec.structs.replace(attempt, at_us=at_us)
+        if known is not None:
+            details = attempt.details or known.details
+            attempt = msgspec.structs.replace(attempt, at_us=known.at_us, details=details)
+        of_run[key] = attempt
 
     def _update_runs(self, writes: Writes) -> None:
         for version, no in writes.versions:

@@ -120,16 +120,17 @@ CREATE TABLE monolite_large (
     PRIMARY KEY (run_no, slot)
 ) STRICT;
 
--- Attempts worth a row: failed, interrupted, long, or to run at most once.
+-- Attempts worth a row: failed, interrupted, long, with heartbeats, or to run at most once.
 CREATE TABLE monolite_attempts (
-    run_no  INTEGER NOT NULL,
-    key     TEXT    NOT NULL,
-    number  INTEGER NOT NULL,
-    state   TEXT    NOT NULL CHECK (state IN ('started', 'interrupted', 'failed',
-                'returned')),
-    at_us   INTEGER NOT NULL,
-    due_us  INTEGER,
-    error   TEXT,
+    run_no   INTEGER NOT NULL,
+    key      TEXT    NOT NULL,
+    number   INTEGER NOT NULL,
+    state    TEXT    NOT NULL CHECK (state IN ('started', 'interrupted', 'failed', 'returned',
+                 'stopped')),
+    at_us    INTEGER NOT NULL,
+    due_us   INTEGER,
+    error    TEXT,
+    details  TEXT,
     PRIMARY KEY (run_no, key, number)
 ) STRICT, WITHOUT ROWID;
 

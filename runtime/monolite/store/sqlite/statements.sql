@@ -86,10 +86,10 @@ INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
 ON CONFLICT (run_no, name) DO UPDATE SET value = excluded.value
 
 -- put_attempt: the newest state of an attempt
-INSERT INTO monolite_attempts (run_no, key, number, state, at_us, due_us, error)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO monolite_attempts (run_no, key, number, state, at_us, due_us, error, details)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_no, key, number) DO UPDATE SET state = excluded.state, due_us = excluded.due_us,
-    error = excluded.error
+    error = excluded.error, details = coalesce(excluded.details, details)
 
 -- put_link: a run waits for the end of another
 INSERT INTO monolite_links (target_no, waiter_no, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
@@ -153,7 +153,7 @@ WHERE run_no = :no AND n >= :from_n
 ORDER BY 1 LIMIT :limit
 
 -- attempts: what is known of a run's attempts
-SELECT run_no, key, number, state, at_us, due_us, error FROM monolite_attempts
+SELECT run_no, key, number, state, at_us, due_us, error, details FROM monolite_attempts
 WHERE run_no = ? ORDER BY key, number
 
 -- undelivered: a run's waiting messages, delayed ones too
