@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from monolite import Retry
-from monolite.core import attempts
+from monolite.core import attempts, failure
 from monolite.core import entry as e
-from monolite.core.attempts import GiveUp, Plan, Start, Wait
+from monolite.core.attempts import Block, GiveUp, Plan, Start, Wait
 from monolite.core.call import Options
 from monolite.core.entry import Attempt, RunNo
 
-OFTEN = Options()
+OFTEN = Options(retry=Retry(first_delay=0))
 ONCE = Options(at_most_once=True)
 
 Row = tuple[int, str]
@@ -21,7 +21,15 @@ Row = tuple[int, str]
 
 def rows(*known: Row) -> list[Attempt]:
     return [
-        Attempt(RunNo(2), "charge#1", number, state, 5, 900 + number if state == "failed" else None)
+        Attempt(
+            RunNo(2),
+            "charge#1",
+            number,
+            state,
+            5,
+            900 + number if state in ("failed", "interrupted") else None,
+            "why" if state == "blocked" else None,
+        )
         for number, state in known
     ]
 
@@ -37,7 +45,30 @@ RECOVERIES: list[tuple[Options, list[Row], Plan]] = [
     (
         OFTEN,
         [(1, e.INTERRUPTED), (2, e.STARTED)],
-        Start(3, interrupted=True, rows=((2, e.INTERRUPTED), (3, e.STARTED))),
+        Wait(3, 100, interrupted=True, cut_off=2),
+    ),
+    (OFTEN, [(1, e.INTERRUPTED), (2, e.INTERRUPTED)], Wait(3, 902, interrupted=True)),
+    (
+        OFTEN,
+        [(1, e.INTERRUPTED), (2, e.ATTEMPT_FAILED), (3, e.STARTED)],
+        Start(4, interrupted=True, rows=((3, e.INTERRUPTED), (4, e.STARTED))),
+    ),
+    # Its process died in five attempts in a row.
+    (
+        OFTEN,
+        [*((number, e.INTERRUPTED) for number in range(1, 5)), (5, e.STARTED)],
+        Block(5, failure.encode(attempts.quarantine(5, "attempt")), fresh=True),
+    ),
+    (
+        Options(retry=Retry(max_interruptions=None, first_delay=0)),
+        [*((number, e.INTERRUPTED) for number in range(1, 50)), (50, e.STARTED)],
+        Wait(51, 100, interrupted=True, cut_off=50),
+    ),
+    (OFTEN, [(1, e.ATTEMPT_FAILED), (2, e.BLOCKED)], Block(2, "why")),
+    (
+        OFTEN,
+        [(1, e.INTERRUPTED), (2, e.RELEASED), (3, e.STARTED)],
+        Start(4, interrupted=True, rows=((3, e.INTERRUPTED), (4, e.STARTED))),
     ),
     # It waits for its next attempt.
     (OFTEN, [(1, e.ATTEMPT_FAILED)], Wait(2, 901)),
@@ -71,7 +102,7 @@ RECOVERIES: list[tuple[Options, list[Row], Plan]] = [
 
 @pytest.mark.parametrize(("opts", "known", "plan"), RECOVERIES, ids=lambda x: str(x)[:60])
 def test_an_outstanding_activity_is_taken_up(opts: Options, known: list[Row], plan: Plan) -> None:
-    assert attempts.recover(opts, rows(*known)) == plan
+    assert attempts.recover(opts, rows(*known), now_us=100) == plan
 
 
 def test_a_first_attempt_needs_a_row_only_to_run_at_most_once() -> None:
@@ -114,3 +145,10 @@ def test_what_is_found_outstanding_has_begun_unless_its_first_attempt_was_given_
     assert attempts.has_begun(rows((1, e.STARTED)))
     assert attempts.has_begun(rows((1, e.INTERRUPTED), (2, e.RETURNED)))
     assert not attempts.has_begun(rows((1, e.RETURNED)))
+
+
+def test_what_ran_beside_a_run_that_took_the_process_down_is_not_held_against_it() -> None:
+    known = rows(*((number, e.INTERRUPTED) for number in range(1, 5)), (5, e.STARTED))
+    plan = attempts.recover(OFTEN, known, innocent=True)
+    assert plan == Start(6, interrupted=True, rows=((5, e.STOPPED), (6, e.STARTED)))
+    assert attempts.recover(ONCE, known, innocent=True) == GiveUp(5)

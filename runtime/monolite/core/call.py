@@ -37,6 +37,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     schedule_to_start_s: float | None = None
     schedule_to_close_s: float | None = None
     heartbeat_s: float | None = None
+    on_exhausted: str = "fail"
+
+
+ON_EXHAUSTED = ("fail", "block")
+"""What to do when the attempts have run out."""
+
+
+def check_exhausted(word: str | None) -> str | None:
+    """Return what `on_exhausted=` says; raise ValueError if that is nothing it can say."""
+    if word is not None and word not in ON_EXHAUSTED:
+        msg = f"on_exhausted must be 'fail' or 'block', not {word!r}"
+        raise ValueError(msg)
+    return word
 
 
 def limit(duration: Duration | None, name: str) -> float | None:
@@ -86,13 +99,14 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         schedule_to_start: Duration | None = None,
         schedule_to_close: Duration | None = None,
         heartbeat: Duration | None = None,
+        on_exhausted: str | None = None,
     ) -> Call[R_co]:
         """Return a copy of this call with other options; what is not given stays.
 
         This call stays as it is, and may be awaited too.
         `timeout`, `schedule_to_start`, `schedule_to_close` and `heartbeat` are time-outs, as in
-        `@activity`; `retry` is a Retry, a number of attempts or False; `name` is the name it is
-        journaled under.
+        `@activity`, and so is `on_exhausted`; `retry` is a Retry, a number of attempts or False;
+        `name` is the name it is journaled under.
         """
         self._used = self._used or None
         changes: dict[str, Any] = {
@@ -103,6 +117,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             "schedule_to_start_s": limit(schedule_to_start, "schedule_to_start"),
             "schedule_to_close_s": limit(schedule_to_close, "schedule_to_close"),
             "heartbeat_s": limit(heartbeat, "heartbeat"),
+            "on_exhausted": check_exhausted(on_exhausted),
         }
         given = {field: value for field, value in changes.items() if value is not None}
         opts = msgspec.structs.replace(self.opts, **given)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from monolite.core.admission import check_id
-from monolite.core.call import Call, Options, limit
+from monolite.core.call import Call, Options, check_exhausted, limit
 from monolite.core.duration import Duration
 from monolite.core.failure import register_exception
 from monolite.core.retry import Retry, as_retry
@@ -135,6 +135,7 @@ def activity(
     schedule_to_start: Duration | None = None,
     schedule_to_close: Duration | None = None,
     heartbeat: Duration | None = None,
+    on_exhausted: str = "fail",
 ) -> _ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -149,6 +150,7 @@ def activity(
     schedule_to_start: Duration | None = None,
     schedule_to_close: Duration | None = None,
     heartbeat: Duration | None = None,
+    on_exhausted: str = "fail",
 ) -> Any:
     """Make a function with side effects an activity: supervised, retried, journaled.
 
@@ -157,8 +159,10 @@ def activity(
     `schedule_to_start` limits the time from the request until the first attempt begins,
     `schedule_to_close` all attempts and waits together. `retry` is a Retry, a number of
     attempts or False (default: 5 attempts with exponential back-off). `at_most_once=True`: an
-    attempt cut off by a crash is not run again, `Interrupted` is raised instead. Exceptions of
-    the types in `raises` come back to the workflow as themselves, not as RemoteError.
+    attempt cut off by a crash is not run again, `Interrupted` is raised instead. When no attempt
+    is left, `on_exhausted="fail"` raises into the workflow; "block" holds the activity until
+    somebody has it retried, skipped or given a result. Exceptions of the types in `raises` come
+    back to the workflow as themselves, not as RemoteError.
     """
     if run_in not in RUN_IN:
         msg = f"run_in={run_in!r} is not available; this version has run_in='thread'"
@@ -172,6 +176,7 @@ def activity(
         schedule_to_start_s=limit(schedule_to_start, "schedule_to_start"),
         schedule_to_close_s=limit(schedule_to_close, "schedule_to_close"),
         heartbeat_s=limit(heartbeat, "heartbeat"),
+        on_exhausted=check_exhausted(on_exhausted) or "fail",
     )
     decorate = _ActivityDecorator(name, opts)
     return decorate if fn is None else decorate(fn)

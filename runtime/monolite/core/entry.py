@@ -30,6 +30,15 @@ CANCEL = "cancel"
 TERMINATE = "terminate"
 PAUSE = "pause"
 RESUME = "resume"
+RETRY = "retry"
+SKIP = "skip"
+SET_RESULT = "set_result"
+
+UNBLOCKING = frozenset({RETRY, SKIP, SET_RESULT})
+"""Messages that release what is blocked. What they bring about is journaled, not they."""
+
+TRACELESS = UNBLOCKING | {PAUSE, RESUME}
+"""Messages that have no place in the journal."""
 
 LINKED = '"linked"'
 """A spawn's answer: the child is new, and its outcome will come to the parent."""
@@ -153,8 +162,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 
     `state` is "started" (an intent or a long attempt in flight), "interrupted" (cut off by a
     crash, recorded before the next attempt starts), "failed" (next one due at `due_us`),
-    "returned" (handed back unbegun, because the runtime was closing) or "stopped" (cut off
-    because it was). `details` is the JSON of its last heartbeat that said anything.
+    "returned" (handed back unbegun, because the runtime was closing), "stopped" (cut off
+    because it was), "blocked" (the last one: somebody has to decide) or "released" (the same,
+    when somebody has). `details` is the JSON of its last heartbeat that said anything.
     """
 
     run_no: RunNo
@@ -172,3 +182,4 @@ INTERRUPTED = "interrupted"
 ATTEMPT_FAILED = "failed"
 RETURNED = "returned"
 STOPPED = "stopped"
+RELEASED = "released"

@@ -76,5 +76,8 @@ def _attempts(resident: Resident, operation: Operation) -> int:
     flight: Flight | None = operation.flight
     if flight is not None:
         return flight.number if flight.begun else flight.number - 1
+    blocked = (resident.blocked or {}).get(operation.key)
+    if blocked is not None:
+        return blocked.number
     waiting = resident.retrying.get(operation.key)
     return 0 if waiting is None else waiting.number - 1

@@ -25,6 +25,7 @@ from monolite.errors import Misused, UnknownWorkflow
 from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
+from monolite.host.blocks import Blocks
 from monolite.host.deadlines import Deadlines
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
@@ -83,6 +84,9 @@ class Engine:
         self.history_warning = history_warning
         self.registry = registry
         self.flights = Flights()
+        self.executing = store.executing
+        self.blames = store.blames()
+        """How often in a row the process died in the code of these runs."""
         self.running: str | None = None
         """The run whose code is being executed now, for the watchdog."""
         self.deliveries = 0
@@ -93,6 +97,7 @@ class Engine:
         self.launches = Launches(self)
         self.deadlines = Deadlines(self)
         self.heartbeats = Heartbeats(self)
+        self.blocks = Blocks(self)
         self.inbox = Inbox(self)
         self.mailboxes = Mailboxes(self)
         self.audience = Audience(self)
@@ -400,13 +405,19 @@ class Engine:
         run = known or self.store.run_by_id(id)
         return None if run is None else self.batch.ended_unstarted.get(run.no, run)
 
-    def entering(self, id: str) -> None:
+    def entering(self, run: Run) -> None:
         """Note that a run's code is about to be executed."""
-        self.running = id
+        self.executing[0] = run.no
+        self.running = run.id
         self.deliveries += 1
 
+    def left(self) -> None:
+        """Note that a run's code is not being executed any more."""
+        self.running = None
+        self.executing[0] = 0
+
     def feed(self, resident: Resident, entry: Entry) -> None:
-        self.entering(resident.run.id)
+        self.entering(resident.run)
         resident.machine.deliver(entry)
         self.absorb(resident)
 
@@ -441,7 +452,7 @@ class Engine:
 
     def absorb(self, resident: Resident) -> None:
         """Carry out what a run asked for, and its end."""
-        self.running = None
+        self.left()
         self.residency.touch(resident)
         machine = resident.machine
         for command in machine.take_commands():
@@ -552,7 +563,7 @@ class Engine:
                 words.waiting_on,
                 self.now_us,
                 started_us,
-                error,
+                words.error if error is None else error,
                 version,
             )
         )

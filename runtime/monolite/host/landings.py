@@ -40,8 +40,7 @@ class Landings:
             delay_us=event.delay_us,
         )
         if wait_us is None:
-            error = _activity_failed(flight, event.failure)
-            self._land(flight, None, failure.encode(error))
+            self._exhausted(flight, failures, event.failure)
             return
         resident = self._landing(flight)
         if resident is None:
@@ -62,6 +61,20 @@ class Landings:
         resident.machine.operations[flight.key].flight = None
         resident.retrying[flight.key] = Retrying(flight.number + 1, due_us, failures)
         self._engine.residency.touch(resident)
+
+    def _exhausted(self, flight: Flight, failures: int, cause: failure.Failure) -> None:
+        """Raise into the workflow what the last attempt came to, or have somebody look at it."""
+        if flight.call.opts.on_exhausted != "block":
+            self._land(flight, None, failure.encode(_activity_failed(flight, cause)))
+            return
+        resident = self._landing(flight)
+        if resident is not None:
+            operation = resident.machine.operations[flight.key]
+            operation.flight = None
+            error = failure.encode(cause)
+            self._engine.blocks.block(
+                resident, operation, flight.number, failures, error, fresh=True, said=flight.said
+            )
 
     def on_returned(self, event: Returned) -> None:
         flight = self._engine.flights.by_token.get(event.token)

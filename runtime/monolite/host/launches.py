@@ -37,16 +37,26 @@ class Launches:
         """Take up an activity that was outstanding when its run was last in memory, or paused."""
         assert operation.call is not None
         rows = self._known(resident, operation.key)
-        failures = sum(a.state == e.ATTEMPT_FAILED for a in rows)
-        plan = attempts.recover(operation.call.opts, rows)
+        failures = attempts.failures_of(rows)
+        now_us, seed = self._engine.now_us, f"{resident.run.id}/{operation.key}"
+        innocent = self._engine.store.blamed != 0
+        plan = attempts.recover(operation.call.opts, rows, now_us, seed, innocent=innocent)
         self._engine.deadlines.set(resident, operation, begun=attempts.has_begun(rows))
         if isinstance(plan, attempts.Wait):
             resident.retrying[operation.key] = Retrying(
                 plan.number, plan.due_us, failures, plan.interrupted
             )
+            if plan.cut_off is not None:
+                row = (resident.run.no, operation.key, plan.cut_off, e.INTERRUPTED)
+                self._engine.batch.writes.attempts.append(Attempt(*row, now_us, plan.due_us))
+        elif isinstance(plan, attempts.Block):
+            self._engine.blocks.block(
+                resident, operation, plan.number, failures + 1, plan.error, fresh=plan.fresh
+            )
         elif isinstance(plan, attempts.GiveUp):
-            error = failure.encode(failure.describe(Interrupted(operation.call.name)))
-            self._engine.work.append(partial(self._give_up, resident, operation, error))
+            self._engine.work.append(
+                partial(self._give_up, resident, operation, plan.number, failures)
+            )
         else:
             self._fly(resident, operation, plan, failures, attempts.details_of(rows))
 
@@ -61,9 +71,24 @@ class Launches:
                 rows[row.number] = msgspec.structs.replace(row, details=details)
         return [rows[number] for number in sorted(rows)]
 
-    def _give_up(self, resident: Resident, operation: Operation, error: str) -> None:
-        if resident.machine.operations.get(operation.key) is operation:
-            self._engine.answer(resident, operation, None, error)
+    def _give_up(
+        self, resident: Resident, operation: Operation, number: int, failures: int
+    ) -> None:
+        call, engine = operation.call, self._engine
+        assert call is not None
+        if resident.machine.operations.get(operation.key) is not operation:
+            return
+        error = failure.encode(failure.describe(Interrupted(call.name)))
+        if call.opts.on_exhausted == "block":
+            engine.blocks.block(resident, operation, number, failures + 1, error, fresh=True)
+        else:
+            engine.answer(resident, operation, None, error)
+
+    def begin_again(self, resident: Resident, operation: Operation, last: int) -> None:
+        """Start the first of a fresh set of attempts, after attempt `last`."""
+        plan = attempts.after_wait(last + 1)
+        details = attempts.details_of(self._known(resident, operation.key))
+        self._fly(resident, operation, plan, 0, details)
 
     def retry(self, resident: Resident, key: str, waiting: Retrying) -> None:
         """Start the attempt whose back-off is over."""
@@ -117,6 +142,8 @@ class Launches:
     def abandon(self, resident: Resident, operation: Operation) -> None:
         """Stop the attempts at what nobody waits for any more."""
         resident.retrying.pop(operation.key, None)
+        if resident.blocked:
+            self._engine.blocks.release(resident, operation.key)
         if resident.deadlines:
             resident.deadlines.pop(operation.key, None)
         flight: Flight | None = operation.flight

@@ -87,6 +87,7 @@ class Operations:
         """Take up what a paused run asked for."""
         for operation in list(resident.machine.operations.values()):
             waits = operation.flight is not None or operation.key in resident.retrying
+            waits = waits or operation.key in (resident.blocked or {})
             if operation.kind == e.ACTIVITY and not waits:
                 self._engine.launches.recover(resident, operation)
         self._engine.deadlines.expire(resident)
@@ -255,6 +256,7 @@ class Operations:
         if spoilt is not None:
             engine.answer(resident, operation, None, spoilt)
             return
+        engine.executing[0] = resident.run.no
         try:
             value = engine.store.transact(act)
         except (Fenced, CommitUnknown):
@@ -269,6 +271,8 @@ class Operations:
             engine.answer(resident, operation, None, failure.encode(failed))
         else:
             engine.answer(resident, operation, value, None)
+        finally:
+            engine.executing[0] = 0
 
     def refuse_cycle(self, asker: str, id: str) -> None:
         """Raise Misused if the actor that is asked waits, through others, for the one that asks."""

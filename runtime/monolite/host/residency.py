@@ -105,6 +105,9 @@ class Residency:
         run = self._engine.store.run(no)
         if run is None or run.ended:
             return None
+        if self._engine.blames and self._engine.blocks.is_quarantined(no):
+            self._engine.blocks.quarantine(run)
+            return None
         registry = self._engine.registry
         definition = registry.get(run.name, run.version) or registry.get_actor(run.name)
         if definition is None:
@@ -129,20 +132,21 @@ class Residency:
 
     def _replay(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident | None:
         engine = self._engine
+        engine.entering(run)
         try:
             machine = self._machine(run, definition)
         except Exception as error:  # noqa: BLE001 - a migration is the user's code
+            engine.left()
             log.warning("%s is parked: its state cannot be loaded: %s", run.id, error)
             engine.park(run, e.STRANDED, f"code that can load its state: {error}")
             return None
         machine.replaying = True
-        engine.entering(run.id)
         try:
             machine.patches = set(engine.store.patches(run.no))
             machine.start(run.started_us or run.created_us)
             self._feed_journal(machine)
         except Exception as error:  # noqa: BLE001 - Diverged, or a row that cannot be read: its own run's
-            engine.running = None
+            engine.left()
             machine.unload()
             log.warning("%s is parked as diverged: %s", run.id, error)
             text = failure.encode(failure.describe(error))
@@ -156,7 +160,7 @@ class Residency:
         machine.replaying = False
         # A turn that ends in its replay ends only now: its code has changed.
         ended = [c for c in machine.take_commands() if isinstance(c, TurnDone)]
-        words = Words(run.status, run.wake_at_us, run.waiting_on)
+        words = Words(run.status, run.wake_at_us, run.waiting_on, run.error)
         resident = Resident(run, machine, words)
         self.add(resident)
         for operation in list(machine.operations.values()):
@@ -193,9 +197,9 @@ class Residency:
         if resident.run.ended:
             return
         if resident.noted.wake_at_us != 0 and not resident.paused:
-            resident.noted = HOT
-            resident.run.status = e.RUNNING
-            self._engine.note(resident.run, HOT)
+            resident.noted = hot = resident.hot()
+            resident.run.status = hot.status
+            self._engine.note(resident.run, hot)
 
     def keep_hot(self, no: RunNo) -> None:
         """Have a run looked at at start-up: what it is owed, only its replay will find."""
@@ -204,7 +208,11 @@ class Residency:
             self.touch(resident)
             return
         run = self._engine.store.run(no)
-        if run is not None and run.status in (e.RUNNING, e.WAITING) and run.wake_at_us != 0:
+        if (
+            run is not None
+            and run.status in (e.RUNNING, e.WAITING, e.BLOCKED)
+            and run.wake_at_us != 0
+        ):
             self._engine.note(run, HOT)
 
     # The clock.
@@ -421,6 +429,10 @@ class Residency:
     def committed(self, batch: Batch, now_us: int) -> None:
         """Bring memory up to date with a turn that has committed."""
         self._parked.update(batch.parked)
+        for no in batch.writes.pardoned:
+            self._engine.blames.pop(no, None)
+            self._parked.discard(no)
+            self._revive.append(no)
         for no, resident in batch.touched.items():
             if resident.run.ended or no not in self.live:
                 continue

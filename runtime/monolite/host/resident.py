@@ -23,6 +23,14 @@ class Retrying(msgspec.Struct, frozen=True):
     interrupted: bool = False
 
 
+class Blocked(msgspec.Struct, frozen=True):
+    """An activity that waits for somebody's decision, and why."""
+
+    number: int
+    words: str
+    error: str
+
+
 class Deadline:
     """Until when an activity must have begun (None: it has, or may any time), and be over."""
 
@@ -45,6 +53,8 @@ class Words(msgspec.Struct, frozen=True):
     status: str
     wake_at_us: int | None
     waiting_on: str | None
+    error: str | None = None
+    """The failure, as JSON, that somebody has to look at."""
 
 
 HOT = Words(e.RUNNING, 0, None)
@@ -57,6 +67,7 @@ class Resident:
     __slots__ = (
         "armed_us",
         "backlog",
+        "blocked",
         "deadlines",
         "machine",
         "message",
@@ -75,6 +86,8 @@ class Resident:
         self.retrying: dict[str, Retrying] = {}
         self.deadlines: dict[str, Deadline] | None = None
         """Of activities with a time limit from their request; most runs have none."""
+        self.blocked: dict[str, Blocked] | None = None
+        """Activities that wait for somebody's decision; most runs have none."""
         self.touched_us = 0
         self.armed_us: int | None = None
         self.unsettled = False
@@ -108,10 +121,25 @@ class Resident:
         operations = self.machine.operations.values()
         return [o.flight for o in operations if o.flight is not None]
 
+    def hot(self) -> Words:
+        """Return what the run's row should say while it is on the move."""
+        return self._blocked_words(0) if self.blocked else HOT
+
     def words(self) -> Words:
         """Return what the run's row should say while it is quiet."""
         if self.paused:
             return Words(e.PAUSED, None, "resume")
+        found = self._words()
+        return self._blocked_words(found.wake_at_us) if self.blocked else found
+
+    def _blocked_words(self, wake_at_us: int | None) -> Words:
+        assert self.blocked
+        first, *others = self.blocked.values()
+        more = f" (and {len(others)} more)" if others else ""
+        todo = f"monolite retry, skip or set-result FILE {self.run.id}"
+        return Words(e.BLOCKED, wake_at_us, f"{first.words}{more}; {todo}", first.error)
+
+    def _words(self) -> Words:
         due_us = self.next_due_us()
         flights = self.flights()
         if flights:
@@ -123,7 +151,9 @@ class Resident:
                 for key, w in list(self.retrying.items())[:5]
             )
             return Words(e.WAITING, due_us, f"retrying {retries}")
-        begins = [o.key for o in self.machine.operations.values() if o.kind == e.ACTIVITY]
+        blocked = self.blocked or {}
+        activities = [o.key for o in self.machine.operations.values() if o.kind == e.ACTIVITY]
+        begins = [key for key in activities if key not in blocked]
         if begins:
             # Given back unbegun as the runtime was left: the next life has to look at it.
             return Words(e.RUNNING, 0, f"about to run {', '.join(begins[:5])}")

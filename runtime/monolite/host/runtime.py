@@ -469,6 +469,16 @@ class Runtime(Scheduler, Verbs):
         answer: Accepted = await self._ask(lambda reply: Post(id, kind, "", text, None, reply))
         return answer
 
+    async def unblock(
+        self, id: str, kind: str, key: str, text: str, message_id: str | None
+    ) -> Accepted:
+        if message_id is not None:
+            check_id(message_id, "message id")
+        answer: Accepted = await self._ask(
+            lambda reply: Post(id, kind, key, text, message_id, reply)
+        )
+        return answer
+
     async def view_text(self, id: str, name: str) -> str | None:
         def question(engine: Engine) -> str | None:
             run = engine.store.run_by_id(id)

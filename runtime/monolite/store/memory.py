@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import Any, TypeVar
 
 import apsw
@@ -45,6 +45,9 @@ class MemoryStore:
         self._links: dict[Link, None] = {}
         self._schedules: dict[str, ScheduleRow] = {}
         self._seq = 0
+        self._blames: dict[RunNo, int] = {}
+        self.blamed = 0
+        self.executing: MutableSequence[int] = [0]
 
     def close(self) -> None:
         return
@@ -138,6 +141,8 @@ class MemoryStore:
                 self._entries[no] = kept
             for no, name, value in writes.views:
                 self._views[no, name] = value
+            for no in writes.pardoned:
+                self._blames.pop(no, None)
             for attempt in writes.attempts:
                 self._put_attempt(attempt)
             self._links.update(dict.fromkeys(writes.links))
@@ -312,6 +317,10 @@ class MemoryStore:
     def attempts(self, no: RunNo) -> list[Attempt]:
         with self._lock:
             return [a for _, a in sorted(self._attempts.get(no, {}).items())]
+
+    def blames(self) -> dict[RunNo, int]:
+        with self._lock:
+            return dict(self._blames)
 
     def undelivered(self, no: RunNo) -> list[Message]:
         with self._lock:
