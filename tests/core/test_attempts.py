@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from monolite import Retry
 from monolite.core import attempts, failure
 from monolite.core import entry as e
-from monolite.core.attempts import Block, GiveUp, Plan, Start, Wait
+from monolite.core.attempts import Await, Block, GiveUp, Plan, Start, Wait
 from monolite.core.call import Options
 from monolite.core.entry import Attempt, RunNo
 
@@ -65,6 +65,7 @@ RECOVERIES: list[tuple[Options, list[Row], Plan]] = [
         Wait(51, 100, interrupted=True, cut_off=50),
     ),
     (OFTEN, [(1, e.ATTEMPT_FAILED), (2, e.BLOCKED)], Block(2, "why")),
+    (ONCE, [(1, e.DEFERRED)], Await(1)),
     (
         OFTEN,
         [(1, e.INTERRUPTED), (2, e.RELEASED), (3, e.STARTED)],

@@ -104,7 +104,8 @@ async def test_only_what_is_blocked_can_be_released(home: Home) -> None:
 
     @workflow
     async def order() -> list[str]:
-        return list(await asyncio.gather(charge("visa"), charge("visa")))
+        first, second = _awaited(charge("visa")), _awaited(charge("visa"))
+        return list(await asyncio.gather(first, second))
 
     async with home.runtime(order) as rt:
         run = await rt.spawn(order(), id="o")
@@ -149,8 +150,9 @@ async def test_other_branches_of_the_run_go_on(home: Home, clock: ManualClock) -
         assert await run.result() == ["cash", "heard"]
 
 
-async def _awaited(call: Any) -> Any:
-    return await call
+async def _awaited(call: Any) -> str:
+    found: str = await call
+    return found
 
 
 async def test_what_is_not_worth_retrying_is_held_at_once_and_so_is_what_may_run_once(

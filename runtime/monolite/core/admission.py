@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from monolite.core.entry import FAILED, RETRY, SET_RESULT, Accepted, Run
+from monolite.core.entry import ANSWER, FAILED, RETRY, SET_RESULT, Accepted, Run
 from monolite.errors import AlreadyExists, Misused
 
 ID_CHARS_MAX = 512
@@ -68,6 +68,8 @@ def unblock(
 
     `key` is that of an activity ("charge#1"), its name, or empty for whatever is blocked.
     """
+    if kind == ANSWER:
+        return [key]
     if quarantined:
         if kind == RETRY and not key:
             return [""]

@@ -43,6 +43,15 @@ class AttemptInfo(Protocol):
         """
         ...
 
+    def defer(self) -> str:
+        """Return a token by which the activity will be answered, from any process.
+
+        What the function returns is ignored then: the activity stays open, over crashes too,
+        until `Runtime.resolve(token, value)`, `reject`, the same of a Client, or the command line
+        answers it. The first answer counts. If the function raises instead, it has failed.
+        """
+        ...
+
 
 class BareAttempt:
     """What `attempt()` gives outside a runtime: a first attempt with an empty key."""
@@ -57,6 +66,10 @@ class BareAttempt:
 
     def heartbeat(self, details: Any = None) -> None:
         """Do nothing: nobody listens."""
+
+    def defer(self) -> str:
+        """Return no token: what the function returns is its result."""
+        return ""
 
 
 current_attempt: ContextVar[Any] = ContextVar("monolite_attempt", default=None)

@@ -61,7 +61,13 @@ class Block(msgspec.Struct, frozen=True):
     fresh: bool = False
 
 
-Plan = Start | Wait | GiveUp | Block
+class Await(msgspec.Struct, frozen=True):
+    """Attempt `number` has returned, and left the outcome to somebody else."""
+
+    number: int
+
+
+Plan = Start | Wait | GiveUp | Block | Await
 
 BLAMES_MAX = 5
 """How often in a row the process may die in a run's own code before that is quarantined."""
@@ -160,6 +166,8 @@ def _go_on(opts: Options, known: list[Attempt], last: Attempt) -> Plan | None:
         return Start(last.number, interrupted=cut_off, rows=((last.number, e.STARTED),))
     if last.state == e.STOPPED and not opts.at_most_once:
         return Start(following, interrupted=True, rows=((following, e.STARTED),))
+    if last.state == e.DEFERRED:
+        return Await(last.number)
     if last.state == e.BLOCKED:
         return Block(last.number, last.error or "")
     return None

@@ -33,11 +33,12 @@ RESUME = "resume"
 RETRY = "retry"
 SKIP = "skip"
 SET_RESULT = "set_result"
+ANSWER = "answer"
 
 UNBLOCKING = frozenset({RETRY, SKIP, SET_RESULT})
 """Messages that release what is blocked. What they bring about is journaled, not they."""
 
-TRACELESS = UNBLOCKING | {PAUSE, RESUME}
+TRACELESS = UNBLOCKING | {PAUSE, RESUME, ANSWER}
 """Messages that have no place in the journal."""
 
 LINKED = '"linked"'
@@ -163,8 +164,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     `state` is "started" (an intent or a long attempt in flight), "interrupted" (cut off by a
     crash, recorded before the next attempt starts), "failed" (next one due at `due_us`),
     "returned" (handed back unbegun, because the runtime was closing), "stopped" (cut off
-    because it was), "blocked" (the last one: somebody has to decide) or "released" (the same,
-    when somebody has). `details` is the JSON of its last heartbeat that said anything.
+    because it was), "blocked" (the last one: somebody has to decide), "released" (the same,
+    when somebody has) or "deferred" (it returned, and the outcome comes later). `details` is
+    the JSON of its last heartbeat that said anything.
     """
 
     run_no: RunNo
@@ -183,3 +185,4 @@ ATTEMPT_FAILED = "failed"
 RETURNED = "returned"
 STOPPED = "stopped"
 RELEASED = "released"
+DEFERRED = "deferred"

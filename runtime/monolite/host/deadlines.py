@@ -79,5 +79,7 @@ def _attempts(resident: Resident, operation: Operation) -> int:
     blocked = (resident.blocked or {}).get(operation.key)
     if blocked is not None:
         return blocked.number
+    if resident.deferred and operation.key in resident.deferred:
+        return resident.deferred[operation.key]
     waiting = resident.retrying.get(operation.key)
     return 0 if waiting is None else waiting.number - 1

@@ -27,6 +27,7 @@ from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
 from monolite.host.blocks import Blocks
 from monolite.host.deadlines import Deadlines
+from monolite.host.deferrals import Deferrals
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
     Amend,
@@ -34,6 +35,7 @@ from monolite.host.events import (
     Ask,
     AwaitEnd,
     Beat,
+    Deferred,
     Done,
     Event,
     Failed,
@@ -98,6 +100,7 @@ class Engine:
         self.deadlines = Deadlines(self)
         self.heartbeats = Heartbeats(self)
         self.blocks = Blocks(self)
+        self.deferrals = Deferrals(self)
         self.inbox = Inbox(self)
         self.mailboxes = Mailboxes(self)
         self.audience = Audience(self)
@@ -133,6 +136,7 @@ class Engine:
             Done: self.landings.on_done,
             Failed: self.landings.on_failed,
             Returned: self.landings.on_returned,
+            Deferred: self.deferrals.on_deferred,
             Beat: self.heartbeats.on_beat,
             Appended: self.streams.on_appended,
             AwaitEnd: self.audience.on_await_end,

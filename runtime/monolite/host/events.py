@@ -81,6 +81,12 @@ class Returned(msgspec.Struct):
     token: int
 
 
+class Deferred(msgspec.Struct):
+    """An activity's attempt returned, having left the outcome to somebody else."""
+
+    token: int
+
+
 class Beat(msgspec.Struct):
     """An activity's attempt has new details of how far it has come (`Flight.said`)."""
 
@@ -144,6 +150,7 @@ Event = (
     | Done
     | Failed
     | Returned
+    | Deferred
     | Beat
     | Appended
     | AwaitEnd

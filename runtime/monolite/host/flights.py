@@ -15,6 +15,7 @@ import msgspec
 from monolite.core.call import Call
 from monolite.core.entry import RunNo
 from monolite.core.payload import encode
+from monolite.core.promise import DEFERRED_PREFIX, make_token
 from monolite.errors import Cancelled
 from monolite.host.events import Beat
 
@@ -49,6 +50,10 @@ class Flight(msgspec.Struct, eq=False):
     """What it said itself, as JSON: perhaps newer than what the file has."""
     beat_s: float = 0.0
     """When it was last heard of, by the monotonic clock."""
+    generation: int = 1
+    """The generation of its run."""
+    deferred: bool = False
+    """Whether its outcome comes from elsewhere, whatever its function returns."""
     listening: bool = False
     """Whether the engine will look at what it says next, without being told."""
 
@@ -79,6 +84,15 @@ class Flight(msgspec.Struct, eq=False):
         if not self.listening and self.report is not None:
             self.listening = True
             self.report(Beat(self.token))
+
+    def defer(self) -> str:
+        """Leave the outcome to whoever gets the token that this returns."""
+        if self.cancelled:
+            why = f"nobody waits for attempt {self.number} at {self.key} any more"
+            raise Cancelled(self.workflow_id, why)
+        self.deferred = True
+        channel = f"{self.key}@{self.generation}"
+        return make_token(self.workflow_id, channel, DEFERRED_PREFIX)
 
     def __repr__(self) -> str:
         return f"<attempt {self.number} at {self.idempotency_key}>"

@@ -201,6 +201,8 @@ class Inbox:
                 run = self._new_actor(id, actor, type_, run)
         if run is None:
             raise unknown(id)
+        if kind == e.ANSWER:
+            return engine.deferrals.accept(run, channel, value, message_id)
         if kind in e.UNBLOCKING:
             return engine.blocks.accept(run, kind, channel, value, message_id)
         known = None if message_id is None else engine.store.answer(run, message_id)
@@ -358,6 +360,9 @@ class Inbox:
             return
         if message.kind in (e.PAUSE, e.RESUME):
             self._pause(resident, paused=message.kind == e.PAUSE)
+            return
+        if message.kind == e.ANSWER:
+            engine.deferrals.deliver(resident, message)
             return
         if message.kind in e.UNBLOCKING:
             engine.blocks.deliver(resident, message)

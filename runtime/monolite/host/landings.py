@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from monolite.core import attempts, failure
 from monolite.core import entry as e
+from monolite.core.call import Call
 from monolite.core.entry import Attempt
 from monolite.errors import ActivityFailed, ActivityTimedOut
 from monolite.host.events import Done, Failed, Returned
@@ -42,7 +43,7 @@ class Landings:
         if wait_us is None:
             self._exhausted(flight, failures, event.failure)
             return
-        resident = self._landing(flight)
+        resident = self.landing(flight)
         if resident is None:
             return
         due_us = self._engine.now_us + wait_us
@@ -65,9 +66,11 @@ class Landings:
     def _exhausted(self, flight: Flight, failures: int, cause: failure.Failure) -> None:
         """Raise into the workflow what the last attempt came to, or have somebody look at it."""
         if flight.call.opts.on_exhausted != "block":
-            self._land(flight, None, failure.encode(_activity_failed(flight, cause)))
+            self._land(
+                flight, None, failure.encode(activity_failed(flight.call, flight.number, cause))
+            )
             return
-        resident = self._landing(flight)
+        resident = self.landing(flight)
         if resident is not None:
             operation = resident.machine.operations[flight.key]
             operation.flight = None
@@ -78,7 +81,7 @@ class Landings:
 
     def on_returned(self, event: Returned) -> None:
         flight = self._engine.flights.by_token.get(event.token)
-        resident = None if flight is None else self._landing(flight)
+        resident = None if flight is None else self.landing(flight)
         if flight is None or resident is None:
             return
         resident.machine.operations[flight.key].flight = None
@@ -102,7 +105,7 @@ class Landings:
                 )
             )
 
-    def _landing(self, flight: Flight) -> Resident | None:
+    def landing(self, flight: Flight) -> Resident | None:
         """Take an attempt out of the air; return its run if that still waits for it."""
         self._engine.batch.landed.append(flight.token)
         resident = self._engine.residency.live.get(flight.run_no) or self._engine.resident(
@@ -113,16 +116,16 @@ class Landings:
         return resident
 
     def _land(self, flight: Flight, value: str | None, error: str | None) -> None:
-        resident = self._landing(flight)
+        resident = self.landing(flight)
         if resident is not None:
             if resident.deadlines:
                 resident.deadlines.pop(flight.key, None)
             self._engine.answer(resident, resident.machine.operations[flight.key], value, error)
 
 
-def _activity_failed(flight: Flight, cause: failure.Failure) -> failure.Failure:
+def activity_failed(call: Call[Any], number: int, cause: failure.Failure) -> failure.Failure:
     """Return what the workflow gets when an activity's last attempt failed with `cause`."""
-    name, number = flight.call.name, flight.number
+    name = call.name
     timed_out = cause.type == ActivityTimedOut.__name__ and cause.fields is not None
     type_ = ActivityTimedOut if timed_out else ActivityFailed
     fields: dict[str, Any] = {"name": name, "attempts": number}

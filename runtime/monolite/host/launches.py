@@ -53,6 +53,8 @@ class Launches:
             self._engine.blocks.block(
                 resident, operation, plan.number, failures + 1, plan.error, fresh=plan.fresh
             )
+        elif isinstance(plan, attempts.Await):
+            self._engine.deferrals.hold(resident, operation.key, plan.number)
         elif isinstance(plan, attempts.GiveUp):
             self._engine.work.append(
                 partial(self._give_up, resident, operation, plan.number, failures)
@@ -136,15 +138,20 @@ class Launches:
             self._engine.store.file_id,
             self._engine.now_us,
             known=details,
+            generation=run.generation,
         )
         self._engine.batch.launches.append(flight)
 
-    def abandon(self, resident: Resident, operation: Operation) -> None:
+    def abandon(
+        self, resident: Resident, operation: Operation, *, keep_deadline: bool = False
+    ) -> None:
         """Stop the attempts at what nobody waits for any more."""
         resident.retrying.pop(operation.key, None)
+        if resident.deferred:
+            resident.deferred.pop(operation.key, None)
         if resident.blocked:
             self._engine.blocks.release(resident, operation.key)
-        if resident.deadlines:
+        if resident.deadlines and not keep_deadline:
             resident.deadlines.pop(operation.key, None)
         flight: Flight | None = operation.flight
         if flight is not None:

@@ -88,6 +88,7 @@ class Operations:
         for operation in list(resident.machine.operations.values()):
             waits = operation.flight is not None or operation.key in resident.retrying
             waits = waits or operation.key in (resident.blocked or {})
+            waits = waits or operation.key in (resident.deferred or {})
             if operation.kind == e.ACTIVITY and not waits:
                 self._engine.launches.recover(resident, operation)
         self._engine.deadlines.expire(resident)

@@ -69,6 +69,7 @@ class Resident:
         "backlog",
         "blocked",
         "deadlines",
+        "deferred",
         "machine",
         "message",
         "noted",
@@ -86,6 +87,8 @@ class Resident:
         self.retrying: dict[str, Retrying] = {}
         self.deadlines: dict[str, Deadline] | None = None
         """Of activities with a time limit from their request; most runs have none."""
+        self.deferred: dict[str, int] | None = None
+        """Activities whose outcome comes from elsewhere, by key: their last attempts."""
         self.blocked: dict[str, Blocked] | None = None
         """Activities that wait for somebody's decision; most runs have none."""
         self.touched_us = 0
@@ -151,13 +154,16 @@ class Resident:
                 for key, w in list(self.retrying.items())[:5]
             )
             return Words(e.WAITING, due_us, f"retrying {retries}")
-        blocked = self.blocked or {}
+        held = {**(self.blocked or {}), **(self.deferred or {})}
         activities = [o.key for o in self.machine.operations.values() if o.kind == e.ACTIVITY]
-        begins = [key for key in activities if key not in blocked]
+        begins = [key for key in activities if key not in held]
         if begins:
             # Given back unbegun as the runtime was left: the next life has to look at it.
             return Words(e.RUNNING, 0, f"about to run {', '.join(begins[:5])}")
         waiting_on = self.machine.waiting_on()
+        if self.deferred:
+            answers = f"an answer for {', '.join(list(self.deferred)[:5])}"
+            waiting_on = f"{waiting_on}, {answers}" if waiting_on else answers
         if due_us is not None:
             until = _clock(due_us)
             waiting_on = f"{waiting_on} until {until}" if waiting_on else f"sleeping until {until}"

@@ -28,7 +28,7 @@ from monolite.core.duration import seconds
 from monolite.core.payload import encode
 from monolite.errors import ActivityTimedOut, PayloadInvalid, RetryAfter
 from monolite.host.bridge import Bridge, PendingReply
-from monolite.host.events import Done, Event, Failed, Returned
+from monolite.host.events import Deferred, Done, Event, Failed, Returned
 from monolite.host.flights import Flight
 from monolite.host.pulse import Pulse
 
@@ -199,7 +199,7 @@ class Supervisor:
 
     # One attempt.
 
-    async def _attempt(self, flight: Flight) -> Done | Failed:
+    async def _attempt(self, flight: Flight) -> Done | Failed | Deferred:
         try:
             value = await self._run(flight)
             return _returned(flight, value)
@@ -288,7 +288,9 @@ class Supervisor:
         raise ActivityTimedOut("heartbeat", name, number, limit_s=opts.heartbeat_s)
 
 
-def _returned(flight: Flight, value: Any) -> Done | Failed:
+def _returned(flight: Flight, value: Any) -> Done | Failed | Deferred:
+    if flight.deferred:
+        return Deferred(flight.token)
     try:
         return Done(flight.token, encode(value, flight.call.definition.result_name))
     except PayloadInvalid as error:

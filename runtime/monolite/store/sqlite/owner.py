@@ -54,6 +54,40 @@ def this_process(now_us: int) -> Owner:
     return Owner(os.getpid(), socket.gethostname(), since)
 
 
+class Mark:
+    """One number in a file, mapped into memory: setting it costs no more than an assignment.
+
+    The bytes are written first: a map of a hole would find a full disk only when it is used. By a
+    descriptor of its own: a map keeps it, also in a fork, and the lock must not last with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._views: list[memoryview[Any]] = []
+        self._mapped: mmap.mmap | None = None
+        self.cells: MutableSequence[int] = [0]
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, bytes(MARK_BYTES), MARK_AT)
+                self._mapped = mmap.mmap(fd, MARK_AT + MARK_BYTES)
+            finally:
+                os.close(fd)
+        except (OSError, ValueError):
+            return  # the number is set in vain then: nobody is blamed
+        whole = memoryview(self._mapped)
+        part = whole[MARK_AT:]
+        numbers = part.cast("q")
+        self._views = [numbers, part, whole]
+        self.cells = cast("MutableSequence[int]", numbers)
+
+    def close(self) -> None:
+        """Let go of the file; the number must not be set any more."""
+        for view in self._views:
+            view.release()
+        if self._mapped is not None:
+            self._mapped.close()
+
+
 class OwnerLock:
     """The lock on `<file>.lock`, held until `release` or the end of the process."""
 
@@ -62,8 +96,7 @@ class OwnerLock:
         self.blamed = 0
         """The run whose code was being executed when the last owner died, or 0."""
         self._fd = self._acquire(owner, path, takeover=takeover)
-        self.mark = _map_mark(self.path)
-        """One number in the lock's file, which survives us: what its next owner may blame."""
+        self._mark = Mark(self.path)
         # A fork shares the lock, and would keep it when we are killed.
         os.register_at_fork(after_in_child=partial(_abandon, weakref.ref(self)))
 
@@ -120,8 +153,14 @@ class OwnerLock:
             os.close(self._fd)
             self._fd = -1
 
+    @property
+    def mark(self) -> MutableSequence[int]:
+        """One number in the lock's file, which survives us: what its next owner may blame."""
+        return self._mark.cells
+
     def release(self) -> None:
         """Give the lock up, removing its file if it is still ours."""
+        self._mark.close()
         if self._fd < 0:
             return
         if _same_file(self._fd, self.path):
@@ -132,25 +171,6 @@ class OwnerLock:
 
 def _read_mark(fd: int) -> int:
     return int.from_bytes(os.pread(fd, MARK_BYTES, MARK_AT), sys.byteorder)
-
-
-def _map_mark(path: Path) -> MutableSequence[int]:
-    """Map the mark into memory, so that setting it costs no more than an assignment.
-
-    The bytes are written first: a map of a hole would find a full disk only when it is used.
-    By a descriptor of its own: a map keeps it, also in a fork, and the lock must not last with it.
-    """
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.pwrite(fd, bytes(MARK_BYTES), MARK_AT)
-            mapped = mmap.mmap(fd, MARK_AT + MARK_BYTES)
-        finally:
-            os.close(fd)
-    except (OSError, ValueError):
-        return [0]  # nobody is blamed then
-    found: Any = memoryview(mapped)[MARK_AT:].cast("q")
-    return cast("MutableSequence[int]", found)
 
 
 def _is_only_asked_about(fd: int) -> bool:
