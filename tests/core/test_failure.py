@@ -345,6 +345,7 @@ OURS: list[MonoliteError] = [
     errors.PayloadInvalid("arguments of pay", "is nan"),
     errors.NotDurable("open('x')"),
     errors.UnknownWorkflow("no run"),
+    errors.UnknownSchedule("no schedule"),
     errors.AlreadyExists("a run"),
     errors.Rejected("no"),
     errors.RemoteError("app.Declined", "no money", "Traceback ..."),

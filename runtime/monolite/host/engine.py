@@ -130,7 +130,11 @@ class Engine:
         """Whether the host takes no more attempts: then those that are due are left unbegun."""
         for link in store.links():
             self.links.setdefault(link.target_no, []).append(link)
-        self._on: dict[type, Callable[[Any], None]] = {
+        self._on = self._receivers()
+
+    def _receivers(self) -> dict[type, Callable[[Any], None]]:
+        """Return who takes which event."""
+        return {
             Spawn: self.births.on_spawn,
             Post: self._on_post,
             Done: self.landings.on_done,
