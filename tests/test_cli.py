@@ -599,9 +599,11 @@ def test_reading_changes_nothing(cli: Cli, file: Path) -> None:
 def test_a_failure_that_cannot_be_read_is_shown_as_it_is(cli: Cli, file: Path) -> None:
     cli("spawn", file, "greet", "--create", "--id", "g-1")
     con = apsw.Connection(str(file))
-    con.execute("INSERT INTO monolite_attempts VALUES (3, 'a#1', 1, 'failed', 0, 0, 'scribble')")
     con.execute(
-        "INSERT INTO monolite_attempts VALUES (3, 'a#1', 2, 'failed', 0, 0, ?)",
+        "INSERT INTO monolite_attempts VALUES (3, 'a#1', 1, 'failed', 0, 0, 'scribble', NULL)"
+    )
+    con.execute(
+        "INSERT INTO monolite_attempts VALUES (3, 'a#1', 2, 'failed', 0, 0, ?, NULL)",
         (encode(Failure("Oops", "m", "it broke")),),
     )
     con.execute("UPDATE monolite_attempts SET run_no = (SELECT no FROM monolite_runs)")

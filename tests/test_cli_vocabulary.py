@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 
-from monolite import Client, Runtime, View, errors
+from monolite import Client, Runtime, View, activity, errors, workflow
 from monolite.cli.main import main
 from tests.served import Served
 
@@ -304,3 +304,65 @@ def test_there_must_be_such_a_run(cli: Cli, file: Path, command: str) -> None:
     assert (said.status, said.out) == (1, "")
     assert "no run has the id 'b'" in said.err
     assert cli(command, file).status == 2
+
+
+# Blocked.
+
+
+@activity(retry=False, on_exhausted="block")
+async def declined(card: str) -> str:
+    raise ValueError(card)
+
+
+@workflow
+async def order() -> str | None:
+    return await declined("visa")
+
+
+async def block(path: Path) -> None:
+    async with Runtime(path, actors=[order]) as rt:
+        for id in ("o-1", "o-2", "o-3"):
+            run = await rt.spawn(order(), id=id)
+            while (await run.describe()).status != "blocked":
+                await anyio.sleep(0)
+
+
+@pytest.fixture
+def blocked(tmp_path: Path) -> Path:
+    path = tmp_path / "blocked.db"
+    anyio.run(block, path)
+    return path
+
+
+def test_blocked_lists_what_to_type_next(cli: Cli, blocked: Path) -> None:
+    said = cli("blocked", blocked)
+    assert said.status == 0
+    assert said.out.splitlines()[1].split("  ") == [
+        "o-1",
+        "declined#1",
+        "attempt 1: ValueError: visa",
+        f"monolite retry {blocked} o-1 declined#1",
+    ]
+
+
+def test_what_is_blocked_is_decided_without_an_engine(cli: Cli, blocked: Path) -> None:
+    assert cli("skip", blocked, "o-1", "declined#1").out == "accepted\n"
+    assert cli("set-result", blocked, "o-2", '"cash"', "--key", "declined").out == "accepted\n"
+    assert cli("retry", blocked, "o-3").out == "accepted\n"
+    refused = cli("retry", blocked, "o-3", "ship#1")
+    assert (refused.status, refused.err) == (
+        1,
+        "monolite: o-3 did not take it: ship#1 is not blocked in o-3; this is: declined#1\n",
+    )
+
+    async def go_on() -> None:
+        async with Runtime(blocked, actors=[order]) as rt:
+            assert await rt.handle("o-1").result() is None
+            assert await rt.handle("o-2", order).result() == "cash"
+            while (await rt.handle("o-3").describe()).status != "blocked":
+                await anyio.sleep(0)
+            await rt.handle("o-3").skip()
+            await rt.handle("o-3").view(state)
+
+    anyio.run(go_on)
+    assert cli("blocked", blocked) == (0, "", "monolite: nothing is blocked\n")

@@ -26,7 +26,7 @@ from monolite.core.stream import Stream
 from monolite.core.timetable import Schedule, ScheduleInfo
 from monolite.core.transaction import Transaction, transaction
 from monolite.core.update import Request, Update
-from monolite.errors import MonoliteError
+from monolite.errors import MonoliteError, RetryAfter
 
 if TYPE_CHECKING:
     from monolite.host.client import Client
@@ -82,6 +82,7 @@ __all__ = [
     "Rate",
     "Request",
     "Retry",
+    "RetryAfter",
     "Runtime",
     "Saga",
     "Schedule",

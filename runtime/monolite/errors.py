@@ -5,6 +5,7 @@ MonoliteError
                    Misused
   it failed        WorkflowFailed, ActivityFailed (ActivityTimedOut, Interrupted), ProcessDied,
                    Cancelled, Terminated, Rejected, RemoteError
+  try again later  RetryAfter, which activities raise
   the code changed Diverged
   the file         FileOwned, FileTooNew, FileForeign, FileDamaged, Fenced, StorageFull,
                    CommitUnknown
@@ -14,6 +15,7 @@ Each message says what, which one, and what to do next; what a program needs is 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 
@@ -139,11 +141,25 @@ class ActivityFailed(MonoliteError):
         return cls(fields["name"], fields["attempts"], cause or RemoteError("Exception", message))
 
 
-class ActivityTimedOut(ActivityFailed):
-    """An attempt ran longer than its limit; `kind` names the limit, as in "start-to-close".
+_EXTEND = {
+    "start-to-close": "raise the limit with .options(timeout=...) or make the activity faster",
+    "schedule-to-start": "raise the limit with .options(schedule_to_start=...) or start fewer",
+    "schedule-to-close": "raise the limit with .options(schedule_to_close=...) or retry less",
+    "heartbeat": "call attempt().heartbeat() more often, or raise .options(heartbeat=...)",
+}
+"""What to do about each time-out."""
 
-    It is both the error of one attempt and, when the last attempt ended so, what the workflow
-    gets; then `attempts` counts them and `cause` is the last attempt's own time-out.
+
+class ActivityTimedOut(ActivityFailed):
+    """An activity took longer than one of its limits; `kind` says which.
+
+    "start-to-close": one attempt, from its start. "heartbeat": one attempt, since its last
+    heartbeat. "schedule-to-start": from the request until the first attempt began.
+    "schedule-to-close": from the request, all attempts and waits together.
+
+    The first two are errors of one attempt, which is retried; when the last attempt ended so,
+    the workflow gets one whose `attempts` counts them and whose `cause` is that attempt's own.
+    The other two end the activity: `attempts` says how many had begun.
     """
 
     def __init__(
@@ -157,8 +173,9 @@ class ActivityTimedOut(ActivityFailed):
         limit = "" if limit_s is None else f" of {limit_s:g} s"
         MonoliteError.__init__(
             self,
-            f"activity {name!r} exceeded its {kind} time-out{limit} (attempt {attempts}); "
-            "raise the limit with .options(timeout=...) or make the activity faster",
+            f"activity {name!r} exceeded its {kind} time-out{limit} "
+            f"({f'attempt {attempts}' if attempts else 'no attempt had begun'}); "
+            f"{_EXTEND.get(kind, _EXTEND['start-to-close'])}",
         )
         self.kind = kind
         self.name = name
@@ -235,6 +252,29 @@ class Interrupted(ActivityFailed):
     @classmethod
     def restore(cls, fields: dict[str, Any], message: str, cause: BaseException | None) -> Any:
         return cls(fields.get("name", ""))
+
+
+class RetryAfter(MonoliteError):
+    """Raised by an activity that knows when another attempt makes sense: after `delay`.
+
+    `raise RetryAfter("30s")`, or `raise RetryAfter(seconds, error) from error` to have `cause`
+    recorded as the failure. It replaces the back-off of the policy, and counts as an attempt.
+    """
+
+    def __init__(self, delay: float | timedelta | str, cause: BaseException | None = None) -> None:
+        delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        why = "" if cause is None else f": {_summary(cause)}"
+        unit = "" if isinstance(delay, str) else " s"
+        super().__init__(f"try again after {delay}{unit}{why}")
+        self.delay = delay
+        self.cause = cause
+
+    def fields(self) -> dict[str, Any]:
+        return {"delay": self.delay}
+
+    @classmethod
+    def restore(cls, fields: dict[str, Any], message: str, cause: BaseException | None) -> Any:
+        return cls(fields["delay"], cause)
 
 
 class Cancelled(MonoliteError):

@@ -86,6 +86,9 @@ async def test_a_call_that_was_copied_from_can_still_be_awaited() -> None:
     ("options", "problem"),
     [
         ({"timeout": "soon"}, "timeout 'soon' is not a duration"),
+        ({"heartbeat": "soon"}, "heartbeat 'soon' is not a duration"),
+        ({"schedule_to_start": -1}, "schedule_to_start must be zero or more"),
+        ({"schedule_to_close": -1}, "schedule_to_close must be zero or more"),
         ({"timeout": -1}, "timeout must be zero or more"),
         ({"retry": 0}, "max_attempts must be at least 1"),
     ],
@@ -337,3 +340,8 @@ def test_a_callable_object_can_be_an_activity() -> None:
 
 async def _awaited(call: Call[Any]) -> Any:
     return await call
+
+
+def test_a_heartbeat_is_refused_where_nobody_would_hear_it() -> None:
+    with pytest.raises(errors.Misused, match="not heard from a process"):
+        activity(run_in="process", heartbeat="5s")

@@ -86,7 +86,7 @@ async def test_an_activity_that_is_cut_off_runs_again_and_is_told_so(home: Home)
         handle = rt.handle("w")
         assert await handle.result() == "done"
         assert [line.kind for line in await handle.history() if line.key == "work#1"] == [
-            "attempt interrupted",
+            "attempt stopped",
             "attempt started",
             "activity",
         ]

@@ -337,7 +337,7 @@ async def test_an_attempt_that_only_waited_is_not_called_interrupted(
             id: [x.kind for x in await rt.handle(id).history() if "attempt" in x.kind]
             for id in "12"
         }
-    assert attempts["1"][0] == "attempt interrupted"
+    assert attempts["1"][0] == "attempt stopped"  # as the runtime was left
     assert attempts["2"] == ["attempt started"]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import anyio
 import pytest
 
-from monolite import Retry, activity, attempt, errors, workflow
+from monolite import Retry, RetryAfter, activity, attempt, errors, workflow
 from tests.host.clocks import START, ManualClock
 from tests.host.homes import Home, waits_on
 from tests.host.loops import on_both_loops
@@ -402,3 +402,88 @@ async def test_a_retry_waits_without_holding_up_the_others(home: Home, clock: Ma
         await run.result()
 
     assert done.is_set()
+
+
+# When the failure knows when to try again.
+
+
+async def test_the_failure_may_say_when_to_try_again(home: Home, clock: ManualClock) -> None:
+    @activity(retry=Retry(3, first_delay=1, jitter=0))
+    async def limited() -> int:
+        match attempt().number:
+            case 1:
+                raise RetryAfter("30s")
+            case 2:
+                raise RetryAfter(timedelta(minutes=2), Busy("429"))
+            case number:
+                return number
+
+    @workflow
+    async def patient() -> int:
+        return await limited()
+
+    async with home.runtime(patient, clock=clock) as rt:
+        run = await rt.spawn(patient())
+        for number, wait_s in ((2, 30), (3, 120)):
+            info = await waits_on(run, f"attempt {number} at ")
+            due = datetime.fromisoformat((info.waiting_on or "").rpartition(" ")[2])
+            assert due.timestamp() * 1_000_000 - clock.now_us() == wait_s * 1_000_000
+            await clock.skip(rt, wait_s)
+        assert await run.result() == 3
+        failed = [x.error for x in await run.history() if x.kind == "attempt failed"]
+
+    assert failed == ["RetryAfter: try again after 30s", "Busy: 429"]
+
+
+async def test_it_counts_as_an_attempt_and_its_cause_is_the_failure(home: Home) -> None:
+    @activity(retry=Retry(2, first_delay="1h", non_retryable=(Busy,)))
+    async def limited() -> int:
+        raise RetryAfter(0, CardDeclined("later"))
+
+    @workflow
+    async def patient() -> str:
+        with pytest.raises(errors.ActivityFailed) as caught:
+            await limited()
+        return f"{caught.value.attempts} {caught.value.cause}"
+
+    async with home.runtime(patient) as rt:
+        said = await (await rt.spawn(patient())).result()
+
+    assert said.startswith("2 ")
+    assert said.endswith("later")
+
+
+async def test_a_delay_that_is_none_fails_the_activity_and_says_so(home: Home) -> None:
+    @activity
+    async def limited() -> int:
+        raise RetryAfter("soon")
+
+    @workflow
+    async def patient() -> str:
+        with pytest.raises(errors.ActivityFailed) as caught:
+            await limited()
+        return f"{caught.value.attempts} {caught.value.cause}"
+
+    async with home.runtime(patient) as rt:
+        said = await (await rt.spawn(patient())).result()
+
+    assert said.startswith("1 RetryAfter.delay 'soon' is not a duration")
+
+
+async def test_a_call_may_have_its_own_kinds_that_are_not_retried(home: Home) -> None:
+    numbers: list[int] = []
+
+    @activity(retry=AT_ONCE)
+    async def declined() -> None:
+        numbers.append(attempt().number)
+        raise CardDeclined
+
+    @workflow
+    async def patient() -> None:
+        await declined().options(retry=Retry(non_retryable=lambda x: isinstance(x, CardDeclined)))
+
+    async with home.runtime(patient) as rt:
+        with pytest.raises(errors.WorkflowFailed):
+            await (await rt.spawn(patient())).result()
+
+    assert numbers == [1]

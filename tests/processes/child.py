@@ -104,6 +104,10 @@ class Child:
         list(self.lines())
         return self._process.wait()
 
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def kill(self) -> list[Any]:
         """Kill it as the kernel does, at once; return what it had still said."""
         self._process.send_signal(signal.SIGKILL)

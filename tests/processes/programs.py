@@ -226,6 +226,34 @@ async def parent_of_named_waits() -> str:
     return await child.result()
 
 
+def die() -> str:
+    """Take the process down, as a crash in some C library would; in a patient life, do not."""
+    if PATIENT not in os.environ:
+        os._exit(3)
+    return "cured"
+
+
+@activity(retry=Retry(first_delay=0.01))
+async def poison() -> str:
+    return die()
+
+
+@activity(retry=Retry(first_delay=0.01))
+def poison_in_a_thread() -> str:
+    return die()
+
+
+@workflow
+async def poisoned(where: str) -> str:
+    """Takes its process down, every time."""
+    if where == "activity":
+        return await poison()
+    if where == "thread":
+        return await poison_in_a_thread()
+    await effect("before the poison")
+    return die()
+
+
 @workflow
 async def fails(why: str) -> None:
     await asyncio.sleep(0)

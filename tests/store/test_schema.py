@@ -87,7 +87,7 @@ def test_a_person_can_ask_which_version_of_an_id_is_newest(sqlite_store: SqliteS
         "UPDATE monolite_runs SET created_us = 'noon' WHERE no = 2",
         "UPDATE monolite_inbox SET kind = 'gossip'",
         "INSERT INTO monolite_file VALUES (2, 1, 'x', 1, 1, NULL)",
-        "INSERT INTO monolite_attempts VALUES (2, 'a#1', 1, 'bored', 1, NULL, NULL)",
+        "INSERT INTO monolite_attempts VALUES (2, 'a#1', 1, 'bored', 1, NULL, NULL, NULL)",
     ],
 )
 def test_the_schema_refuses_what_cannot_be(file: apsw.Connection, tmp_path: Path, sql: str) -> None:

@@ -22,6 +22,12 @@ def add_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the run's id")
 
 
+def add_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "key", metavar="KEY", nargs="?", help="one activity, such as charge#1 (all that is blocked)"
+    )
+
+
 def add_token(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("token", metavar="TOKEN", help="the promise's token")
 

@@ -26,6 +26,10 @@ COMMANDS = {
     "terminate": "end a run at once, without clean-up",
     "pause": "let a run start nothing new until it is resumed",
     "resume": "let a paused run go on",
+    "blocked": "list what is blocked, why, and what to type next",
+    "retry": "give what is blocked in a run new attempts, or spawn a failed run again",
+    "skip": "let a run go on without what is blocked",
+    "set-result": "let a run go on with a result for what is blocked",
     "replay": "check whether today's code still fits the recorded runs",
     "queue": "see what waits in queues; pause, resume, limit, drain them",
     "schedule": "list schedules and steer them",
@@ -83,7 +87,7 @@ def _without_command(words: list[str]) -> int:
 
 def _command(name: str) -> Command:
     # Only the module of the command that was asked for is imported: `--help` stays quick.
-    return cast("Command", import_module(f"monolite.cli.{name}"))
+    return cast("Command", import_module(f"monolite.cli.{name.replace('-', '_')}"))
 
 
 def _arguments(name: str, command: Command) -> argparse.ArgumentParser:

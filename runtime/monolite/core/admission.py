@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from monolite.core.entry import Accepted, Run
+from monolite.core.entry import ANSWER, FAILED, RETRY, SET_RESULT, Accepted, Run
 from monolite.core.place import Place
 from monolite.errors import AlreadyExists, Misused
 
@@ -94,6 +94,40 @@ def receive(run: Run, *, duplicate: bool) -> Accepted:
     if run.ended:
         return Accepted(accepted=False, reason=f"the run has {_ended_words(run.status)}")
     return Accepted(accepted=True)
+
+
+def can_begin_again(run: Run, kind: str) -> bool:
+    """Return whether a message to a run that has ended spawns it again."""
+    return kind == RETRY and run.status == FAILED
+
+
+def unblock(
+    run: Run, kind: str, key: str, blocked: list[str], *, quarantined: bool
+) -> Accepted | list[str]:
+    """Decide on a message that releases what is blocked; return which of `blocked`.
+
+    `key` is that of an activity ("charge#1"), its name, or empty for whatever is blocked.
+    """
+    if kind == ANSWER:
+        return [key]
+    if quarantined:
+        if kind == RETRY and not key:
+            return [""]
+        reason = (
+            f"the code of {run.id} itself is quarantined, which only a retry without a key ends"
+        )
+        return Accepted(accepted=False, reason=reason)
+    found = [k for k in blocked if not key or key in (k, k.partition("#")[0])]
+    listed = ", ".join(blocked)
+    if not blocked:
+        reason = f"nothing in {run.id} is blocked"
+    elif not found:
+        reason = f"{key} is not blocked in {run.id}; this is: {listed}"
+    elif kind == SET_RESULT and len(found) > 1:
+        reason = f"more than one activity of {run.id} is blocked; say for which: {listed}"
+    else:
+        return found
+    return Accepted(accepted=False, reason=reason)
 
 
 def _ended_words(status: str) -> str:

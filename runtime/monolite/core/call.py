@@ -53,10 +53,39 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     key: str | None = None
     priority: int | None = None
+    schedule_to_start_s: float | None = None
+    schedule_to_close_s: float | None = None
+    heartbeat_s: float | None = None
+    on_exhausted: str = "fail"
 
     def place(self) -> Place | None:
         """Return where the call waits for its turn, or None if it waits nowhere."""
         return None if self.queue is None else Place(self.queue, self.key, self.priority or 0)
+
+
+ON_EXHAUSTED = ("fail", "block")
+"""What to do when the attempts have run out."""
+
+
+def check_exhausted(word: str | None) -> str | None:
+    """Return what `on_exhausted=` says; raise ValueError if that is nothing it can say."""
+    if word is not None and word not in ON_EXHAUSTED:
+        msg = f"on_exhausted must be 'fail' or 'block', not {word!r}"
+        raise ValueError(msg)
+    return word
+
+
+def limit(duration: Duration | None, name: str) -> float | None:
+    """Return a time-out in seconds, or None if there is none."""
+    return None if duration is None else seconds(duration, name=name)
+
+
+def checked(opts: Options) -> Options:
+    """Return options that go together; raise Misused if they do not."""
+    if opts.run_in == "process" and opts.heartbeat_s is not None:
+        msg = 'heartbeat= is not heard from a process yet; leave out it or run_in="process"'
+        raise Misused(msg)
+    return opts
 
 
 class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
@@ -103,20 +132,25 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         queue: str | None = None,
         key: str | None = None,
         priority: int | None = None,
+        schedule_to_start: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        heartbeat: Duration | None = None,
+        on_exhausted: str | None = None,
     ) -> Call[R_co]:
         """Return a copy of this call with other options; what is not given stays.
 
         This call stays as it is, and may be awaited too.
-        `timeout` limits each attempt (a Duration); `retry` is a Retry, a number of attempts or
-        False; `name` is the name it is journaled under; `run_in` is "thread" or "process";
-        `memory` limits an attempt in a process (bytes, or text such as "512MB").
-        With `queue` an activity, or a child
+        `timeout`, `schedule_to_start`, `schedule_to_close` and `heartbeat` are time-outs, as in
+        `@activity`, and so is `on_exhausted`; `retry` is a Retry, a number of attempts or False;
+        `name` is the name it is journaled under; `run_in` is "thread" or "process"; `memory`
+        limits an attempt in a process (bytes, or text such as "512MB"). With `queue` an activity,
+        or a child
         workflow, waits for its turn there: higher `priority` first, `key` (such as a tenant)
         being what the queue's `per_key` counts by and what it is fair between.
         """
         self._used = self._used or None
         changes: dict[str, Any] = {
-            "timeout_s": None if timeout is None else seconds(timeout, name="timeout"),
+            "timeout_s": limit(timeout, "timeout"),
             "retry": None if retry is None else as_retry(retry),
             "name": None if name is None else check_id(name, "name"),
             "at_most_once": at_most_once,
@@ -125,9 +159,13 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             "queue": None if queue is None else check_id(queue, "name of a queue"),
             "key": check_key(key),
             "priority": None if priority is None else check_priority(priority),
+            "schedule_to_start_s": limit(schedule_to_start, "schedule_to_start"),
+            "schedule_to_close_s": limit(schedule_to_close, "schedule_to_close"),
+            "heartbeat_s": limit(heartbeat, "heartbeat"),
+            "on_exhausted": check_exhausted(on_exhausted),
         }
         given = {field: value for field, value in changes.items() if value is not None}
-        opts = msgspec.structs.replace(self.opts, **given)
+        opts = checked(msgspec.structs.replace(self.opts, **given))
         if opts.queue is None and (opts.key is not None or opts.priority is not None):
             msg = f"{self!r} goes through no queue, where key and priority count; give queue= too"
             raise Misused(msg)

@@ -20,6 +20,8 @@ class Owner(Protocol):
 
     @property
     def loop(self) -> Any: ...
+    @property
+    def now_us(self) -> int: ...
     def abandon(self, operation: Operation) -> None: ...
 
 
@@ -50,6 +52,7 @@ class Operation(OrderedFuture[Any]):
 
     __slots__ = (
         "args",
+        "asked_us",
         "call",
         "child",
         "child_key",
@@ -70,6 +73,8 @@ class Operation(OrderedFuture[Any]):
         self.order: int = loop.next_order()
         init_future(self, loop=loop)
         self.machine = machine
+        self.asked_us = machine.now_us
+        """When the code asked: the time of an entry, so that a replay finds the same."""
         self.kind = kind
         self.key = key
         self.payload = payload

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from monolite.core.admission import check_id
-from monolite.core.call import Call, Options, check_run_in
-from monolite.core.duration import Duration, seconds
+from monolite.core.call import Call, Options, check_exhausted, check_run_in, checked, limit
+from monolite.core.duration import Duration
 from monolite.core.failure import register_exception
 from monolite.core.retry import Retry, as_retry
 from monolite.core.signature import Signature
@@ -145,6 +145,10 @@ def activity(
     raises: tuple[type[BaseException], ...] = (),
     memory: Size | None = None,
     queue: str | None = None,
+    schedule_to_start: Duration | None = None,
+    schedule_to_close: Duration | None = None,
+    heartbeat: Duration | None = None,
+    on_exhausted: str = "fail",
 ) -> _ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -158,31 +162,43 @@ def activity(
     raises: tuple[type[BaseException], ...] = (),
     memory: Size | None = None,
     queue: str | None = None,
+    schedule_to_start: Duration | None = None,
+    schedule_to_close: Duration | None = None,
+    heartbeat: Duration | None = None,
+    on_exhausted: str = "fail",
 ) -> Any:
     """Make a function with side effects an activity: supervised, retried, journaled.
 
     An `async def` runs on the host's event loop, a plain `def` in a worker thread; with
     `run_in="process"` either runs in a child process, which is killed when it takes too long,
-    and may map `memory` more ("512MB") than it had when the attempt began. `timeout`
-    limits each attempt; `retry` is a Retry, a number of attempts or False (default: 5 attempts
-    with exponential back-off). `at_most_once=True`: an attempt cut off by a crash is not run
-    again, `Interrupted` is raised instead. Exceptions of the types in `raises` come back to
-    the workflow as themselves, not as RemoteError. With `queue` each attempt waits for its
-    turn in the queue of that name.
+    and may map `memory` more ("512MB") than it had when the attempt began. `timeout` limits each
+    attempt, and `heartbeat` the time between its calls of `attempt().heartbeat()` (not in
+    processes); `schedule_to_start` limits the time from the request until the first attempt begins,
+    `schedule_to_close` all attempts and waits together. `retry` is a Retry, a number of
+    attempts or False (default: 5 attempts with exponential back-off). `at_most_once=True`: an
+    attempt cut off by a crash is not run again, `Interrupted` is raised instead. When no attempt
+    is left, `on_exhausted="fail"` raises into the workflow; "block" holds the activity until
+    somebody has it retried, skipped or given a result. Exceptions of the types in `raises` come
+    back to the workflow as themselves, not as RemoteError. With `queue` each attempt waits
+    for its turn in the queue of that name.
     """
     if memory is not None and run_in != "process":
         msg = 'memory= limits a process of its own; add run_in="process"'
         raise Misused(msg)
     register_exception(*raises)
     opts = Options(
-        timeout_s=None if timeout is None else seconds(timeout, name="timeout"),
+        timeout_s=limit(timeout, "timeout"),
         retry=None if retry is None else as_retry(retry),
         run_in=check_run_in(run_in),
         at_most_once=at_most_once,
         memory_bytes=None if memory is None else size_bytes(memory, name="memory"),
         queue=None if queue is None else check_id(queue, "name of a queue"),
+        schedule_to_start_s=limit(schedule_to_start, "schedule_to_start"),
+        schedule_to_close_s=limit(schedule_to_close, "schedule_to_close"),
+        heartbeat_s=limit(heartbeat, "heartbeat"),
+        on_exhausted=check_exhausted(on_exhausted) or "fail",
     )
-    decorate = _ActivityDecorator(name, opts)
+    decorate = _ActivityDecorator(name, checked(opts))
     return decorate if fn is None else decorate(fn)
 
 

@@ -30,6 +30,16 @@ CANCEL = "cancel"
 TERMINATE = "terminate"
 PAUSE = "pause"
 RESUME = "resume"
+RETRY = "retry"
+SKIP = "skip"
+SET_RESULT = "set_result"
+ANSWER = "answer"
+
+UNBLOCKING = frozenset({RETRY, SKIP, SET_RESULT})
+"""Messages that release what is blocked. What they bring about is journaled, not they."""
+
+TRACELESS = UNBLOCKING | {PAUSE, RESUME, ANSWER}
+"""Messages that have no place in the journal."""
 
 LINKED = '"linked"'
 """A spawn's answer: the child is new, and its outcome will come to the parent."""
@@ -158,8 +168,11 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     """What the file knows of one attempt at an activity that has no outcome yet.
 
     `state` is "started" (an intent or a long attempt in flight), "interrupted" (cut off by a
-    crash, recorded before the next attempt starts), "failed" (next one due at `due_us`) or
-    "returned" (handed back unbegun, because the runtime was closing).
+    crash, recorded before the next attempt starts), "failed" (next one due at `due_us`),
+    "returned" (handed back unbegun, because the runtime was closing), "stopped" (cut off
+    because it was), "blocked" (the last one: somebody has to decide), "released" (the same,
+    when somebody has) or "deferred" (it returned, and the outcome comes later). `details` is
+    the JSON of its last heartbeat that said anything.
     """
 
     run_no: RunNo
@@ -169,9 +182,13 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     at_us: int
     due_us: int | None = None
     error: str | None = None
+    details: str | None = None
 
 
 STARTED = "started"
 INTERRUPTED = "interrupted"
 ATTEMPT_FAILED = "failed"
 RETURNED = "returned"
+STOPPED = "stopped"
+RELEASED = "released"
+DEFERRED = "deferred"

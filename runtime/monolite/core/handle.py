@@ -10,7 +10,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from monolite.core.channel import Signal, View
-from monolite.core.entry import Accepted
+from monolite.core.entry import RETRY, SET_RESULT, SKIP, Accepted
+from monolite.core.payload import encode
 from monolite.core.stream import Stream
 from monolite.core.update import Update
 from monolite.errors import Misused
@@ -80,6 +81,9 @@ class Port(Protocol):
     ) -> Accepted: ...
     async def send_update(self, id: str, name: str, text: str, message_id: str | None) -> str: ...
     async def control(self, id: str, kind: str, reason: str) -> Accepted: ...
+    async def unblock(
+        self, id: str, kind: str, key: str, text: str, message_id: str | None
+    ) -> Accepted: ...
     async def view_text(self, id: str, name: str) -> str | None: ...
     def view_texts(self, id: str, name: str) -> AsyncGenerator[str, None]: ...
     async def stream_page(self, id: str, name: str, after: int, limit: int) -> StreamPage: ...
@@ -152,6 +156,31 @@ class Handle(Generic[R_co]):
     async def resume(self) -> Accepted:
         """Let a paused run go on."""
         return await self._port.control(self.id, "resume", "")
+
+    async def retry(self, key: str | None = None, *, id: str | None = None) -> Accepted:
+        """Give what is blocked in the run new attempts; `key` is one activity's ("charge#1").
+
+        Releases a run whose own code is quarantined, too. A run that has *failed* is spawned
+        again under its id, as its next generation, with the same arguments and attributes, from
+        the beginning. Durable when this returns; not accepted, with the reason, if there is
+        nothing to retry. With a message `id`, asking again has no further effect.
+        """
+        return await self._port.unblock(self.id, RETRY, key or "", "null", id)
+
+    async def skip(self, key: str | None = None, *, id: str | None = None) -> Accepted:
+        """Let the run go on without a blocked activity, which returns None. As `retry` else."""
+        return await self._port.unblock(self.id, SKIP, key or "", "null", id)
+
+    async def set_result(
+        self, value: Any, key: str | None = None, *, id: str | None = None
+    ) -> Accepted:
+        """Let the run go on with this result of a blocked activity, which must be of its type.
+
+        As `retry` else. A value of another type is not accepted; from a client, which does not
+        have the code, it is refused when the engine takes it: then the activity stays blocked.
+        """
+        text = encode(value, "a result that is set")
+        return await self._port.unblock(self.id, SET_RESULT, key or "", text, id)
 
     async def view(self, view: View[T]) -> T | None:
         """Return the committed value of a view, or None if the run has not set it yet."""

@@ -473,6 +473,8 @@ class Machine:
         text = entry.value or "null"
         if operation.call is None or operation.kind == e.SPAWN:
             return text
+        if entry.value is None:
+            return None  # skipped
         return operation.call.definition.signature.result.decode(
             text, f"recorded result of {operation.key}"
         )

@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 TOKEN_PREFIX = "mp_"  # noqa: S105 - marks a token, opens nothing
 
+DEFERRED_PREFIX = "ma_"
+"""Begins the token of an activity that is answered from elsewhere: `attempt().defer()`."""
+
 
 class Answer(msgspec.Struct, omit_defaults=True):
     """What resolves a promise: a value, or a failure."""
@@ -64,25 +67,30 @@ class Promise(Generic[T]):
         return found
 
 
-def make_token(id: str, channel: str) -> str:
+def make_token(id: str, channel: str, prefix: str = TOKEN_PREFIX) -> str:
     """Return the token of a run's promise: opaque text, safe in a URL."""
     raw = msgspec.json.encode([id, channel])
-    return TOKEN_PREFIX + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return prefix + base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def read_token(token: str) -> tuple[str, str]:
     """Return the run's id and the channel that a token means; raise Misused if it is none."""
-    body = token.removeprefix(TOKEN_PREFIX)
+    body = token.removeprefix(TOKEN_PREFIX).removeprefix(DEFERRED_PREFIX)
     try:
         raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
         id, channel = msgspec.json.decode(raw, type=tuple[str, str])
     except (binascii.Error, ValueError, msgspec.DecodeError):
         body = token
         id = channel = ""
-    if not channel or not token.startswith(TOKEN_PREFIX):
+    if not channel or not token.startswith((TOKEN_PREFIX, DEFERRED_PREFIX)):
         msg = f"{token!r:.80} is not a promise's token; use the text of Promise.token as it is"
         raise Misused(msg)
     return id, channel
+
+
+def is_deferred(token: str) -> bool:
+    """Return whether a token is that of an activity, not of a promise."""
+    return token.startswith(DEFERRED_PREFIX)
 
 
 def answer_id(token: str) -> str:

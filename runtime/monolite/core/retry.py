@@ -18,6 +18,10 @@ class Retry:
     `first_delay * backoff**(n-1)`, at most `max_delay`, moved by up to `jitter` (a share of the
     wait, 0 to 1) either way. An exception of a type in `non_retryable`, or one for which the
     callable `non_retryable` returns true, ends the activity at once.
+
+    `max_interruptions` is for code that takes the process down: after so many attempts in a row
+    that were cut off by a crash, the activity is blocked (None: no bound). They do not count
+    among `max_attempts`.
     """
 
     __slots__ = (
@@ -28,6 +32,7 @@ class Retry:
         "jitter",
         "max_attempts",
         "max_delay_s",
+        "max_interruptions",
     )
 
     def __init__(
@@ -39,9 +44,13 @@ class Retry:
         max_delay: Duration = 60.0,
         jitter: float = 0.1,
         non_retryable: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = (),
+        max_interruptions: int | None = 5,
     ) -> None:
         if max_attempts is not None and max_attempts < 1:
             msg = f"Retry.max_attempts must be at least 1 or None, not {max_attempts!r}"
+            raise ValueError(msg)
+        if max_interruptions is not None and max_interruptions < 1:
+            msg = f"Retry.max_interruptions must be at least 1 or None, not {max_interruptions!r}"
             raise ValueError(msg)
         if not 1 <= backoff < math.inf:
             msg = f"Retry.backoff must be at least 1 and finite, not {backoff!r}"
@@ -54,6 +63,7 @@ class Retry:
         self.backoff = backoff
         self.max_delay_s = seconds(max_delay, name="Retry.max_delay")
         self.jitter = jitter
+        self.max_interruptions = max_interruptions
         self._types: tuple[type[BaseException], ...] = (
             non_retryable if isinstance(non_retryable, tuple) else ()
         )
@@ -77,20 +87,26 @@ class Retry:
             return False
         return self._predicate is None or not self._predicate(error)
 
+    def exhausted(self, failed: int) -> bool:
+        """Return whether there is no attempt after the `failed`-th."""
+        return self.max_attempts is not None and failed >= self.max_attempts
+
     def delay_us(self, failed: int, seed: str) -> int | None:
-        """Return the wait after the `failed`-th attempt, or None if there is no next one.
+        """Return the wait after the `failed`-th attempt, or None if there is no next one."""
+        return None if self.exhausted(failed) else self.wait_us(failed, seed, self.jitter)
+
+    def wait_us(self, failed: int, seed: str, jitter: float) -> int:
+        """Return the back-off after the `failed`-th attempt, whether or not there is a next one.
 
         The jitter comes from `seed`, so that a simulated run repeats exactly.
         """
-        if self.max_attempts is not None and failed >= self.max_attempts:
-            return None
         try:
             wait_s = min(self.first_delay_s * self.backoff ** (failed - 1), self.max_delay_s)
         except OverflowError:
             wait_s = self.max_delay_s if self.first_delay_s else 0.0
-        if self.jitter:
+        if jitter:
             draw = random.Random(f"{seed}/{failed}").uniform(-1, 1)
-            wait_s *= 1 + self.jitter * draw
+            wait_s *= 1 + jitter * draw
         return round(wait_s * 1_000_000)
 
     def __eq__(self, other: object) -> bool:

@@ -127,6 +127,13 @@ class _MachinePort:
         message = encode([id, kind, "", None, reason], f"{kind} of {id}")
         return await self._send(id, f"{kind}:{id}", message)
 
+    async def unblock(
+        self, id: str, kind: str, key: str, text: str, message_id: str | None
+    ) -> Accepted:
+        raw = msgspec.Raw(text.encode())
+        message = encode([id, kind, key, message_id, raw], f"{kind} of {id}")
+        return await self._send(id, f"{kind}:{id}", message)
+
     async def _send(self, id: str, name: str, message: str) -> Accepted:
         text = await self._machine.ask(e.SEND, name, id, message)
         return msgspec.json.decode(text, type=Accepted)

@@ -28,6 +28,7 @@ class Batch:
         "askers",
         "asks",
         "backlogs",
+        "beats",
         "callers",
         "careful",
         "created",
@@ -87,6 +88,8 @@ class Batch:
         """Runs that ended before they began: to the file they are still to begin."""
         self.message_ids: set[tuple[str, str]] = set()
         self.landed: list[int] = []
+        self.beats: list[tuple[int, Flight, str | None]] = []
+        """When to look again at attempts that said something, and what that was."""
         self.skips: dict[tuple[int, str], int] = {}
         self.streams: dict[tuple[RunNo, str, str], list[str]] = {}
         self.unnamed: list[tuple[Message, Reply]] = []

@@ -171,7 +171,7 @@ class Births:
     def _start(self, run: Run, machine: Machine) -> Resident:
         resident = Resident(run, machine, HOT)
         self._engine.residency.add(resident)
-        self._engine.entering(run.id)
+        self._engine.entering(run)
         resident.machine.start(self._engine.now_us)
         self._engine.absorb(resident)
         return resident

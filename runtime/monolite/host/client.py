@@ -254,6 +254,13 @@ class Client(Scheduler, Verbs):
     async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
         return await self._post(id, kind, "", encode(reason, "reason"), None)
 
+    async def unblock(
+        self, id: str, kind: str, key: str, text: str, message_id: str | None
+    ) -> Accepted:
+        named = secrets.token_hex(12) if message_id is None else check_id(message_id, "message id")
+        message = Message(RunNo(0), kind, key, text, _now_us(), named)
+        return await self._commit(lambda door: door.unblock(id, message))
+
     async def _post(
         self, id: str, kind: str, channel: str, text: str, message_id: str | None
     ) -> Accepted:

@@ -26,6 +26,9 @@ from monolite.errors import Misused, UnknownWorkflow
 from monolite.host.audience import Audience
 from monolite.host.batch import Batch, Released
 from monolite.host.births import Births
+from monolite.host.blocks import Blocks
+from monolite.host.deadlines import Deadlines
+from monolite.host.deferrals import Deferrals
 from monolite.host.duplicates import Duplicates
 from monolite.host.ending import ended_by, to_waiter
 from monolite.host.events import (
@@ -34,7 +37,9 @@ from monolite.host.events import (
     Ask,
     AwaitEnd,
     AwaitIdle,
+    Beat,
     ChangeQueue,
+    Deferred,
     Done,
     Event,
     Failed,
@@ -47,6 +52,7 @@ from monolite.host.events import (
     Watch,
 )
 from monolite.host.flights import Flights
+from monolite.host.heartbeats import Heartbeats
 from monolite.host.inbox import Inbox
 from monolite.host.landings import Landings
 from monolite.host.launches import Launches
@@ -87,6 +93,9 @@ class Engine:
         self.history_warning = history_warning
         self.registry = registry
         self.flights = Flights()
+        self.executing = store.executing
+        self.blames = store.blames()
+        """How often in a row the process died in the code of these runs."""
         self.running: str | None = None
         """The run whose code is being executed now, for the watchdog."""
         self.deliveries = 0
@@ -95,6 +104,10 @@ class Engine:
         self.births = Births(self)
         self.operations = Operations(self)
         self.launches = Launches(self)
+        self.deadlines = Deadlines(self)
+        self.heartbeats = Heartbeats(self)
+        self.blocks = Blocks(self)
+        self.deferrals = Deferrals(self)
         self.inbox = Inbox(self)
         self.mailboxes = Mailboxes(self)
         self.audience = Audience(self)
@@ -126,18 +139,24 @@ class Engine:
         """Whether the host takes no more attempts: then those that are due are left unbegun."""
         for link in store.links():
             self.links.setdefault(link.target_no, []).append(link)
-        self._on: dict[type, Callable[[Any], None]] = {
+        self._on = self._receivers()
+
+    def _receivers(self) -> dict[type, Callable[[Any], None]]:
+        """Return who takes which event."""
+        return {
             Spawn: self.births.on_spawn,
             Post: self._on_post,
             Done: self.landings.on_done,
             Failed: self.landings.on_failed,
             Returned: self.landings.on_returned,
+            Deferred: self.deferrals.on_deferred,
+            Beat: self.heartbeats.on_beat,
             Appended: self.streams.on_appended,
             AwaitEnd: self.audience.on_await_end,
             Unawait: self._on_unawait,
             Watch: self.audience.on_watch,
             Unwatch: self.audience.on_unwatch,
-            Ask: self._on_ask,
+            Ask: lambda ask: self.batch.asks.append(ask),  # noqa: PLW0108 - each turn has its own
             ChangeQueue: self.queues.on_change,
             AwaitIdle: self.queues.on_await_idle,
             RetryDead: self.births.retry_dead,
@@ -210,13 +229,13 @@ class Engine:
         self.leaving = True
 
     def rest(self, now_us: int) -> None:
-        """Write down what every run waits for, before the engine stops."""
-        if self.work:
-            return  # what is left over wants a look at start-up, as the rows still say
+        """Write down what every run waits for, and what is cut off, before the engine stops."""
         self.batch = Batch()
         self.now_us = now_us
-        self.residency.settle_all(now_us)
+        if not self.work:  # what is left over wants a look at start-up, as the rows still say
+            self.residency.settle_all(now_us)
         self.queues.write(finally_=True)
+        self.landings.cut_off()
         if self.batch.writes:
             self.store.commit(self.batch.writes)
 
@@ -230,6 +249,7 @@ class Engine:
             self.message_due_us,
             self.schedules.next_wake_us,
             self.queues.next_wake_us(),
+            self.heartbeats.next_due_us,
         )
         return min((at_us for at_us in wakes if at_us is not None), default=None)
 
@@ -258,6 +278,7 @@ class Engine:
             self.schedules.wake()
         self.residency.wake(self.now_us)
         self.run_work()
+        self.heartbeats.look()
         if self.message_due_us is not None and self.message_due_us <= self.now_us:
             self.inbox.take_due()
         self.queues.admit()
@@ -329,6 +350,7 @@ class Engine:
         self.residency.committed(batch, self.now_us)
         self.queues.committed(batch)
         self.duplicates.clear()
+        self.heartbeats.committed(batch, self.now_us)
         self.audience.released(batch)
         for ask in batch.asks:
             try:
@@ -343,8 +365,6 @@ class Engine:
             batch.pushes,
             changed=bool(batch.writes),
         )
-
-    # Events.
 
     def _on_post(self, event: Post) -> None:
         asks = event.kind == e.UPDATE and not event.delay_us
@@ -370,9 +390,6 @@ class Engine:
                     self.audience.await_answer(event)
             else:
                 self.batch.answers.append((event.reply, answer))
-
-    def _on_ask(self, event: Ask) -> None:
-        self.batch.asks.append(event)
 
     def _on_unawait(self, event: Unawait) -> None:
         self.audience.on_unawait(event)
@@ -416,13 +433,19 @@ class Engine:
         run = known or self.store.run_by_id(id)
         return None if run is None else self.batch.ended_unstarted.get(run.no, run)
 
-    def entering(self, id: str) -> None:
+    def entering(self, run: Run) -> None:
         """Note that a run's code is about to be executed."""
-        self.running = id
+        self.executing[0] = run.no
+        self.running = run.id
         self.deliveries += 1
 
+    def left(self) -> None:
+        """Note that a run's code is not being executed any more."""
+        self.running = None
+        self.executing[0] = 0
+
     def feed(self, resident: Resident, entry: Entry) -> None:
-        self.entering(resident.run.id)
+        self.entering(resident.run)
         resident.machine.deliver(entry)
         self.absorb(resident)
 
@@ -457,7 +480,7 @@ class Engine:
 
     def absorb(self, resident: Resident) -> None:
         """Carry out what a run asked for, and its end."""
-        self.running = None
+        self.left()
         self.residency.touch(resident)
         machine = resident.machine
         for command in machine.take_commands():
@@ -570,7 +593,7 @@ class Engine:
                 words.waiting_on,
                 self.now_us,
                 started_us,
-                error,
+                words.error if error is None else error,
                 version,
             )
         )

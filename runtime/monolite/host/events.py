@@ -75,10 +75,24 @@ class Failed(msgspec.Struct):
     token: int
     failure: Failure
     retryable: bool
+    delay_us: int | None = None
+    """When another attempt makes sense, if the failure said so."""
 
 
 class Returned(msgspec.Struct):
     """An attempt was handed back before it began, because the runtime is closing."""
+
+    token: int
+
+
+class Deferred(msgspec.Struct):
+    """An activity's attempt returned, having left the outcome to somebody else."""
+
+    token: int
+
+
+class Beat(msgspec.Struct):
+    """An activity's attempt has new details of how far it has come (`Flight.said`)."""
 
     token: int
 
@@ -166,6 +180,8 @@ Event = (
     | Done
     | Failed
     | Returned
+    | Deferred
+    | Beat
     | Appended
     | AwaitEnd
     | Unawait

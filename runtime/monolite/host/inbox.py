@@ -147,6 +147,11 @@ class Inbox:
             self.deliver_waiting(resident, message)
         elif message.kind == e.TERMINATE:
             self._end_unstarted(run, message.kind, message.value)
+        elif message.kind == e.RETRY and engine.blocks.is_quarantined(run.no):
+            seq = message.seq or 0
+            engine.batch.taken.add(seq)
+            engine.batch.writes.taken.append((SUPERSEDED_N, engine.now_us, seq))
+            engine.blocks.pardon(run)
 
     def deliver_waiting(
         self, resident: Resident, message: Message, *, next_up: bool = False
@@ -196,6 +201,10 @@ class Inbox:
                 run = self._new_actor(id, actor, type_, run)
         if run is None:
             raise unknown(id)
+        if kind == e.ANSWER:
+            return engine.deferrals.accept(run, channel, value, message_id)
+        if kind in e.UNBLOCKING:
+            return engine.blocks.accept(run, kind, channel, value, message_id)
         known = None if message_id is None else engine.store.answer(run, message_id)
         duplicate = known is not None or (run.id, message_id) in engine.batch.message_ids
         verdict = rejection(known)
@@ -208,6 +217,14 @@ class Inbox:
             if asker is not None and message_id is None:
                 engine.batch.unnamed.append((message, asker))
         return verdict
+
+    def knows(self, run: Run, message_id: str | None) -> bool:
+        """Return whether a message of this id was accepted before."""
+        engine = self._engine
+        return message_id is not None and (
+            (run.id, message_id) in engine.batch.message_ids
+            or engine.store.answer(run, message_id) is not None
+        )
 
     def _new_actor(self, id: str, actor: str, type_: ActorType | None, old: Run | None) -> Run:
         engine = self._engine
@@ -277,6 +294,9 @@ class Inbox:
         if resident is None:
             if message.kind == e.TERMINATE:
                 self._end_unstarted(run, message.kind, message.value)
+            elif message.kind == e.RETRY and self._engine.blocks.is_quarantined(run.no):
+                message.n = SUPERSEDED_N
+                self._engine.blocks.pardon(run)
         elif not resident.run.ended and message.n is None:
             if self._must_wait(resident, message, next_up=next_up):
                 resident.backlog = True
@@ -307,8 +327,8 @@ class Inbox:
     # Delivery.
 
     def _place(self, resident: Resident, message: Message) -> int:
-        """Return a message's place in the journal; pausing leaves no trace in it."""
-        if message.kind in (e.PAUSE, e.RESUME):
+        """Return a message's place in the journal; some leave no trace in it."""
+        if message.kind in e.TRACELESS:
             return SUPERSEDED_N
         return resident.machine.next_n
 
@@ -340,6 +360,12 @@ class Inbox:
             return
         if message.kind in (e.PAUSE, e.RESUME):
             self._pause(resident, paused=message.kind == e.PAUSE)
+            return
+        if message.kind == e.ANSWER:
+            engine.deferrals.deliver(resident, message)
+            return
+        if message.kind in e.UNBLOCKING:
+            engine.blocks.deliver(resident, message)
             return
         resident.message = message
         engine.feed(

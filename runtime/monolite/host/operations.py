@@ -71,6 +71,8 @@ class Operations:
             operation.flight = self._engine.flights.claim(no, operation.key)
             if operation.flight is None:
                 self._engine.launches.recover(resident, operation)
+            else:
+                self._engine.deadlines.set(resident, operation)
         elif operation.kind == e.CHILD:
             self._resume_child(resident, operation)
         elif operation.kind == e.RESULT:
@@ -87,8 +89,11 @@ class Operations:
         for operation in list(resident.machine.operations.values()):
             waits = operation.flight is not None or operation.key in resident.retrying
             waits = waits or self._engine.queues.unshelve(resident.run.no, operation.key)
+            waits = waits or operation.key in (resident.blocked or {})
+            waits = waits or operation.key in (resident.deferred or {})
             if operation.kind == e.ACTIVITY and not waits:
-                self.carry_out(resident, operation)
+                self._engine.launches.recover(resident, operation)
+        self._engine.deadlines.expire(resident)
 
     def _resume_child(self, parent: Resident, operation: Operation) -> None:
         """Wait for a child again; its end may have come while the parent could not take it."""
@@ -281,6 +286,7 @@ class Operations:
         if spoilt is not None:
             engine.answer(resident, operation, None, spoilt)
             return
+        engine.executing[0] = resident.run.no
         try:
             value = engine.store.transact(act)
         except (Fenced, CommitUnknown):
@@ -295,6 +301,8 @@ class Operations:
             engine.answer(resident, operation, None, failure.encode(failed))
         else:
             engine.answer(resident, operation, value, None)
+        finally:
+            engine.executing[0] = 0
 
     def refuse_cycle(self, asker: str, id: str) -> None:
         """Raise Misused if the actor that is asked waits, through others, for the one that asks."""

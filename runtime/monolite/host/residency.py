@@ -62,6 +62,8 @@ class Residency:
         self._unsettled: deque[tuple[int, Resident]] = deque()
         self._idle: deque[tuple[int, Resident]] = deque()
         self._alarms: list[tuple[int, RunNo]] = []
+        self._away: dict[RunNo, int] = {}
+        """Runs that left memory while attempts of theirs run, and when their clocks call them."""
         self._revive: list[RunNo] = []
         self._parked: set[RunNo] = set()
         self._cursor = (-1, -1)
@@ -89,6 +91,7 @@ class Residency:
     def add(self, resident: Resident) -> None:
         run = resident.run
         self.live[run.no] = resident
+        self._away.pop(run.no, None)
         self._ids[run.id] = resident
         self._engine.batch.touched[run.no] = resident
 
@@ -101,6 +104,9 @@ class Residency:
             return None
         run = self._engine.store.run(no)
         if run is None or run.ended:
+            return None
+        if self._engine.blames and self._engine.blocks.is_quarantined(no):
+            self._engine.blocks.quarantine(run)
             return None
         registry = self._engine.registry
         definition = registry.get(run.name, run.version) or registry.get_actor(run.name)
@@ -145,20 +151,21 @@ class Residency:
 
     def _replay(self, run: Run, definition: Workflow[Any, Any] | ActorType) -> Resident | None:
         engine = self._engine
+        engine.entering(run)
         try:
             machine = self._machine(run, definition)
         except Exception as error:  # noqa: BLE001 - a migration is the user's code
+            engine.left()
             log.warning("%s is parked: its state cannot be loaded: %s", run.id, error)
             engine.park(run, e.STRANDED, f"code that can load its state: {error}")
             return None
         machine.replaying = True
-        engine.entering(run.id)
         try:
             machine.patches = set(engine.store.patches(run.no))
             machine.start(run.started_us or run.created_us)
             self._feed_journal(machine)
         except Exception as error:  # noqa: BLE001 - Diverged, or a row that cannot be read: its own run's
-            engine.running = None
+            engine.left()
             machine.unload()
             log.warning("%s is parked as diverged: %s", run.id, error)
             text = failure.encode(failure.describe(error))
@@ -172,7 +179,7 @@ class Residency:
         machine.replaying = False
         # A turn that ends in its replay ends only now: its code has changed.
         ended = [c for c in machine.take_commands() if isinstance(c, TurnDone)]
-        words = Words(run.status, run.wake_at_us, run.waiting_on)
+        words = Words(run.status, run.wake_at_us, run.waiting_on, run.error)
         resident = Resident(run, machine, words)
         self.add(resident)
         for operation in list(machine.operations.values()):
@@ -180,6 +187,8 @@ class Residency:
         for done in ended:
             engine.inbox.turn_done(resident, done)
         engine.absorb(resident)
+        if resident.deadlines and not resident.paused:
+            engine.deadlines.expire(resident)
         engine.inbox.deliver_backlog(resident)
         return resident
 
@@ -207,9 +216,9 @@ class Residency:
         if resident.run.ended:
             return
         if resident.noted.wake_at_us != 0 and not resident.paused:
-            resident.noted = HOT
-            resident.run.status = e.RUNNING
-            self._engine.note(resident.run, HOT)
+            resident.noted = hot = resident.hot()
+            resident.run.status = hot.status
+            self._engine.note(resident.run, hot)
 
     def keep_hot(self, no: RunNo) -> None:
         """Have a run looked at at start-up: what it is owed, only its replay will find."""
@@ -218,7 +227,11 @@ class Residency:
             self.touch(resident)
             return
         run = self._engine.store.run(no)
-        if run is not None and run.status in (e.RUNNING, e.WAITING) and run.wake_at_us != 0:
+        if (
+            run is not None
+            and run.status in (e.RUNNING, e.WAITING, e.BLOCKED)
+            and run.wake_at_us != 0
+        ):
             self._engine.note(run, HOT)
 
     # The clock.
@@ -228,6 +241,8 @@ class Residency:
         while self._alarms and self._alarms[0][0] <= now_us:
             _, no = heapq.heappop(self._alarms)
             resident = self.live.get(no)
+            if resident is None and self._away.pop(no, None) is not None:
+                resident = self.get(no, now_us)
             if resident is not None:
                 resident.armed_us = None
                 self._fire(resident, now_us)
@@ -248,6 +263,8 @@ class Residency:
         for key, waiting in list(resident.retrying.items()):
             if waiting.due_us <= now_us and key in resident.retrying:
                 engine.launches.retry(resident, key, waiting)
+        if resident.deadlines:
+            engine.deadlines.expire(resident)
         self.arm(resident)
 
     def arm(self, resident: Resident) -> None:
@@ -258,7 +275,8 @@ class Residency:
         if resident.armed_us is None or due_us < resident.armed_us:
             resident.armed_us = due_us
             heapq.heappush(self._alarms, (due_us, resident.run.no))
-            if len(self._alarms) > 2 * len(self.live) + ALARMS_SPARE:
+            here = len(self.live) + len(self._away)
+            if len(self._alarms) > 2 * here + ALARMS_SPARE:
                 self._drop_stale_alarms()
 
     @property
@@ -268,7 +286,8 @@ class Residency:
 
     def _drop_stale_alarms(self) -> None:
         """Forget the alarms of runs that have ended or left, which may be due in years."""
-        stays = {no: resident.armed_us for no, resident in self.live.items()}
+        stays: dict[RunNo, int | None] = {**self._away}
+        stays.update((no, resident.armed_us) for no, resident in self.live.items())
         self._alarms = [alarm for alarm in self._alarms if stays.get(alarm[1]) == alarm[0]]
         heapq.heapify(self._alarms)
 
@@ -429,20 +448,28 @@ class Residency:
     def committed(self, batch: Batch, now_us: int) -> None:
         """Bring memory up to date with a turn that has committed."""
         self._parked.update(batch.parked)
+        for no in batch.writes.pardoned:
+            self._engine.blames.pop(no, None)
+            self._parked.discard(no)
+            self._revive.append(no)
         for no, resident in batch.touched.items():
             if resident.run.ended or no not in self.live:
                 continue
             resident.touched_us = now_us
             if not resident.unsettled:
                 self._suspect(resident)
-            if resident.machine.timers or resident.retrying:
+            if resident.machine.timers or resident.retrying or resident.deadlines:
                 self.arm(resident)
         for resident in batch.ended:
             self._drop(resident)
             resident.machine.retire()
         for resident in batch.evicted:
             if resident.run.no in self.live:
-                self._engine.flights.set_aside(resident.flights())
+                flights = resident.flights()
+                self._engine.flights.set_aside(flights)
+                if flights and resident.armed_us is not None:
+                    # Its row says nothing of its clock: only the alarm does.
+                    self._away[resident.run.no] = resident.armed_us
                 self._drop(resident)
                 resident.machine.unload()
 

@@ -56,14 +56,7 @@ from monolite.host.outlet import Outlet
 from monolite.host.processes.executor import Executor
 from monolite.host.queue_port import RuntimeQueues, check_queues
 from monolite.host.registry import Registry
-from monolite.host.requests import (
-    Feed,
-    Posted,
-    Queueing,
-    actor_call,
-    prepare_spawn,
-    refuse_inside,
-)
+from monolite.host.requests import Feed, Posted, Queueing, actor_call, prepare_spawn, refuse_inside
 from monolite.host.resident import Words
 from monolite.host.scheduler import Scheduler
 from monolite.host.supervisor import Supervisor
@@ -513,6 +506,16 @@ class Runtime(Scheduler, Verbs):
     async def control(self, id: str, kind: str, reason: str = "") -> Accepted:
         text = encode(reason, "reason")
         answer: Accepted = await self._ask(lambda reply: Post(id, kind, "", text, None, reply))
+        return answer
+
+    async def unblock(
+        self, id: str, kind: str, key: str, text: str, message_id: str | None
+    ) -> Accepted:
+        if message_id is not None:
+            check_id(message_id, "message id")
+        answer: Accepted = await self._ask(
+            lambda reply: Post(id, kind, key, text, message_id, reply)
+        )
         return answer
 
     async def view_text(self, id: str, name: str) -> str | None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -23,12 +24,14 @@ import anyio.to_thread
 
 from monolite.core import attempts, failure
 from monolite.core.attempt import current_attempt
+from monolite.core.duration import seconds
 from monolite.core.payload import encode
-from monolite.errors import ActivityTimedOut, PayloadInvalid
+from monolite.errors import ActivityTimedOut, PayloadInvalid, RetryAfter
 from monolite.host.bridge import Bridge, PendingReply
-from monolite.host.events import Done, Failed, Returned
+from monolite.host.events import Deferred, Done, Event, Failed, Returned
 from monolite.host.flights import Flight
 from monolite.host.processes.executor import Executor
+from monolite.host.pulse import Pulse
 
 THREADS_MAX = 64
 """Synchronous activities running at once."""
@@ -43,10 +46,11 @@ CANCEL_WAIT_S = 2.0
 class Lane:
     """One task that runs attempts."""
 
-    __slots__ = ("cancel", "over", "wake")
+    __slots__ = ("cancel", "flight", "over", "wake")
 
     def __init__(self) -> None:
         self.over = False
+        self.flight: Flight | None = None
         self.cancel: Callable[[], None] = _nothing
         self.wake: PendingReply | None = None
 
@@ -75,7 +79,7 @@ class Supervisor:
     def __init__(
         self,
         bridge: Bridge,
-        report: Callable[[Done | Failed | Returned], None],
+        report: Callable[[Event], None],
         runtime: Any,
         executor: Executor,
     ) -> None:
@@ -89,6 +93,8 @@ class Supervisor:
         self._idle: list[Lane] = []
         self._roused = False
         self._threads = anyio.CapacityLimiter(THREADS_MAX)
+        self._workers = anyio.CapacityLimiter(math.inf)
+        self._pulse = Pulse(bridge)
         self._settled: anyio.Event | None = None
         self._closing = False
 
@@ -110,10 +116,9 @@ class Supervisor:
         Returns whether it runs in a process; then `gone` is called when that is killed.
         """
         killing = self._executor.kill(flight.token, gone)
+        flight.cancelled = True
         lane = self._running.pop(flight.token, None)
-        if lane is None:
-            flight.stopped = True
-        else:
+        if lane is not None:
             lane.over = True  # even if the activity swallows it, the next must not feel it
             lane.cancel()
         return killing
@@ -132,12 +137,15 @@ class Supervisor:
             await self._until(lambda: not self._running)
         running, self._running = self._running, {}
         for lane in running.values():
+            if lane.flight is not None:
+                lane.flight.cancelled = True
             lane.cancel()
         for lane in self._idle:
             if lane.wake is not None:
                 lane.wake.answer(None)
         with anyio.move_on_after(CANCEL_WAIT_S):
             await self._until(lambda: not self._lanes)
+        self._pulse.stop()
 
     async def _until(self, settled: Callable[[], bool]) -> None:
         while not settled():
@@ -183,9 +191,10 @@ class Supervisor:
     async def _take(self, lane: Lane, flight: Flight) -> None:
         if self._queue:
             self._rouse()  # this attempt may wait, and the others should not wait for it
-        if flight.stopped:
+        if flight.cancelled:
             return
         token = flight.token
+        lane.flight = flight
         self._running[token] = lane
         try:
             report = await self._attempt(flight)
@@ -203,16 +212,12 @@ class Supervisor:
 
     # One attempt.
 
-    async def _attempt(self, flight: Flight) -> Done | Failed:
-        call = flight.call
-        timeout_s = call.opts.timeout_s
+    async def _attempt(self, flight: Flight) -> Done | Failed | Deferred:
         try:
-            if call.opts.run_in == "process":
+            if flight.call.opts.run_in == "process":
+                flight.begun = True
                 return await self._executor.run(flight)
-            if timeout_s is None:
-                value = await self._run(flight)
-            else:
-                value = await self._run_limited(flight, timeout_s)
+            value = await self._run(flight)
             return _returned(flight, value)
         except GeneratorExit as error:
             # The activity raised it, or this coroutine is being closed and must not wait again.
@@ -229,42 +234,79 @@ class Supervisor:
             current_attempt.set(None)
 
     def _failed(self, flight: Flight, error: BaseException) -> Failed:
+        told = error
         try:
-            retryable = attempts.retry_of(flight.call.opts).retryable(error)
-        except Exception as broken:  # noqa: BLE001 - a user's predicate
+            delay_us = None
+            if isinstance(error, RetryAfter):
+                delay_us = round(seconds(error.delay, name="RetryAfter.delay") * 1_000_000)
+                told = error.cause or error
+            retryable = delay_us is not None or self._retryable(flight, error)
+        except Exception as broken:  # noqa: BLE001 - a user's predicate, or no duration
             broken.__cause__ = error
             return Failed(flight.token, failure.describe(broken), retryable=False)
-        return Failed(flight.token, failure.describe(error), retryable)
+        return Failed(flight.token, failure.describe(told), retryable, delay_us)
 
-    async def _run_limited(self, flight: Flight, timeout_s: float) -> Any:
-        with anyio.move_on_after(timeout_s):
-            return await self._run(flight)
-        raise ActivityTimedOut("start-to-close", flight.call.name, flight.number, limit_s=timeout_s)
+    def _retryable(self, flight: Flight, error: BaseException) -> bool:
+        return attempts.retry_of(flight.call.opts).retryable(error)
 
     async def _run(self, flight: Flight) -> Any:
         call = flight.call
         definition = call.definition
-        flight.runtime = self._runtime
+        flight.runtime, flight.report = self._runtime, self._report
         current_attempt.set(flight)
         if call.kwargs:
             args, kwargs = definition.signature.decode(flight.args)
         else:
             args = definition.signature.decode_positional(flight.args, len(call.args))
             kwargs = call.kwargs
+        opts = call.opts
+        limited = opts.timeout_s is not None or opts.heartbeat_s is not None
         if definition.is_async:
-            return await definition.fn(*args, **kwargs)
+            flight.begun = True
+            act = definition.fn(*args, **kwargs)
+            return await (self._limited(flight, act) if limited else act)
+        # Waiting for a thread is not yet the attempt: its time-outs begin when its code does.
+        await self._threads.acquire_on_behalf_of(flight)
+        try:
+            flight.begun = True
+            act = self._in_thread(definition.fn, args, kwargs)
+            return await (self._limited(flight, act) if limited else act)
+        finally:
+            self._threads.release_on_behalf_of(flight)
+
+    async def _in_thread(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         # A thread cannot be killed: on a time-out it is left behind, and its token is void.
         result, error = await anyio.to_thread.run_sync(
-            lambda: _outcome(definition.fn, args, kwargs),
-            abandon_on_cancel=True,
-            limiter=self._threads,
+            lambda: _outcome(fn, args, kwargs), abandon_on_cancel=True, limiter=self._workers
         )
         if error is not None:
             raise error
         return await result if inspect.isawaitable(result) else result
 
+    async def _limited(self, flight: Flight, act: Awaitable[Any]) -> Any:
+        """Run an attempt's code under the limits that it has from its start."""
+        name, number, opts = flight.name, flight.number, flight.call.opts
+        limit_s = math.inf if opts.timeout_s is None else opts.timeout_s
+        with anyio.CancelScope() as silence:
+            with anyio.move_on_after(limit_s):
+                if opts.heartbeat_s is None:
+                    return await act
+                self._pulse.watch(flight, opts.heartbeat_s, silence)
+                try:
+                    return await act
+                finally:
+                    self._pulse.unwatch(flight)
+            flight.cancelled = True
+            raise ActivityTimedOut("start-to-close", name, number, limit_s=limit_s)
+        flight.cancelled = True
+        raise ActivityTimedOut("heartbeat", name, number, limit_s=opts.heartbeat_s)
 
-def _returned(flight: Flight, value: Any) -> Done | Failed:
+
+def _returned(flight: Flight, value: Any) -> Done | Failed | Deferred:
+    if flight.deferred:
+        return Deferred(flight.token)
     try:
         return Done(flight.token, encode(value, flight.call.definition.result_name))
     except PayloadInvalid as error:

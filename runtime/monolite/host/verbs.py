@@ -10,9 +10,9 @@ from typing import Any, TypeVar, Unpack, overload
 from monolite.core.admission import check_id
 from monolite.core.channel import Signal, View
 from monolite.core.definition import Workflow
-from monolite.core.entry import Accepted
+from monolite.core.entry import ANSWER, Accepted
 from monolite.core.handle import Handle
-from monolite.core.promise import answer_id, error_message, read_token, value_message
+from monolite.core.promise import answer_id, error_message, is_deferred, read_token, value_message
 from monolite.core.update import Update
 from monolite.host.queue_handle import LimitChanges, QueueHandle, QueueInfo, declared
 from monolite.host.queue_port import ClientQueues, RuntimeQueues
@@ -39,6 +39,12 @@ class Verbs(ABC):
         self, id: str, name: str, text: str, message_id: str | None = None
     ) -> Accepted:
         """Put a message that is JSON text into a run's inbox."""
+
+    @abstractmethod
+    async def unblock(
+        self, id: str, kind: str, key: str, text: str, message_id: str | None
+    ) -> Accepted:
+        """Put a decision on, or an answer for, one of a run's activities into its inbox."""
 
     @overload
     async def result(self, id: str, workflow: Workflow[..., R]) -> R: ...
@@ -85,14 +91,21 @@ class Verbs(ABC):
         return await self.handle(id).resume()
 
     async def resolve(self, token: str, value: Any) -> Accepted:
-        """Give a promise its value; durable when this returns. The first answer counts."""
-        id, channel = read_token(token)
-        return await self.send_signal(id, channel, value_message(value), answer_id(token))
+        """Give a promise its value; durable when this returns. The first answer counts.
+
+        Also an activity that was left open by `attempt().defer()`.
+        """
+        return await self._answer(token, value_message(value))
 
     async def reject(self, token: str, error: BaseException | str) -> Accepted:
         """Give a promise an error instead, raised where it is awaited."""
+        return await self._answer(token, error_message(error))
+
+    async def _answer(self, token: str, message: str) -> Accepted:
         id, channel = read_token(token)
-        return await self.send_signal(id, channel, error_message(error), answer_id(token))
+        if is_deferred(token):
+            return await self.unblock(id, ANSWER, channel, message, answer_id(token))
+        return await self.send_signal(id, channel, message, answer_id(token))
 
     async def queue(self, name: str, **limits: Unpack[LimitChanges]) -> QueueHandle:
         """Return a handle of a queue, having set the limits that are given.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import Any, TypeVar
 
 import apsw
@@ -56,6 +56,9 @@ class MemoryStore:
         self._queues: dict[str, QueueRow] = {}
         self._schedules: dict[str, ScheduleRow] = {}
         self._seq = 0
+        self._blames: dict[RunNo, int] = {}
+        self.blamed = 0
+        self.executing: MutableSequence[int] = [0]
 
     def close(self) -> None:
         return
@@ -149,6 +152,8 @@ class MemoryStore:
                 self._entries[no] = kept
             for no, name, value in writes.views:
                 self._views[no, name] = value
+            for no in writes.pardoned:
+                self._blames.pop(no, None)
             for attempt in writes.attempts:
                 self._put_attempt(attempt)
             self._links.update(dict.fromkeys(writes.links))
@@ -252,8 +257,10 @@ class MemoryStore:
         of_run = self._attempts.setdefault(attempt.run_no, {})
         key = (attempt.key, attempt.number)
         known = of_run.get(key)
-        at_us = attempt.at_us if known is None else known.at_us
-        of_run[key] = msgspec.structs.replace(attempt, at_us=at_us)
+        if known is not None:
+            details = attempt.details or known.details
+            attempt = msgspec.structs.replace(attempt, at_us=known.at_us, details=details)
+        of_run[key] = attempt
 
     def _update_runs(self, writes: Writes) -> None:
         for version, no in writes.versions:
@@ -345,6 +352,10 @@ class MemoryStore:
     def attempts(self, no: RunNo) -> list[Attempt]:
         with self._lock:
             return [a for _, a in sorted(self._attempts.get(no, {}).items())]
+
+    def blames(self) -> dict[RunNo, int]:
+        with self._lock:
+            return dict(self._blames)
 
     def undelivered(self, no: RunNo) -> list[Message]:
         with self._lock:

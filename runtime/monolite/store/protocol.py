@@ -6,12 +6,12 @@ by anyone, engine or not. `Door` is how other processes put work into the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from monolite.core.entry import Attempt, Entry, Run, RunNo
+from monolite.core.entry import Accepted, Attempt, Entry, Run, RunNo
 from monolite.core.place import Place
 from monolite.core.schedule import Amended, ScheduleRow
 
@@ -142,6 +142,7 @@ class Writes:
         "messages",
         "moved",
         "notes",
+        "pardoned",
         "queue_seen",
         "queue_states",
         "queues",
@@ -192,6 +193,8 @@ class Writes:
         """(run_no, name, first, count, source, items) appended to streams."""
         self.versions: list[tuple[int, RunNo]] = []
         """(version, run_no) of runs that go on with another version's code."""
+        self.pardoned: list[RunNo] = []
+        """Runs whose code may be executed again, although the process died in it."""
         self.views: list[tuple[RunNo, str, str]] = []
         self.attempts: list[Attempt] = []
         self.links: list[Link] = []
@@ -226,6 +229,7 @@ class Writes:
             or self.redirected
             or self.views
             or self.attempts
+            or self.pardoned
             or self.links
             or self.unlinked
             or self.notes
@@ -290,6 +294,10 @@ class Reader(Protocol):
 
     def attempts(self, no: RunNo) -> list[Attempt]:
         """Return the attempts recorded for a run, by key and number."""
+        ...
+
+    def blames(self) -> dict[RunNo, int]:
+        """Return how often in a row each run was executing when the process died: few."""
         ...
 
     def undelivered(self, no: RunNo) -> list[Message]:
@@ -364,6 +372,13 @@ class Store(Reader, Protocol):
 
     epoch: int
     file_id: str
+    blamed: int
+    """The run whose code was being executed when the last owner of the file died, or 0."""
+    executing: MutableSequence[int]
+    """Where the engine keeps the number of the run whose code is being executed, or 0.
+
+    It outlives the process: what it holds when that dies is found, and counted, at the next open.
+    """
 
     def commit(self, writes: Writes) -> None:
         """Write a batch durably.
@@ -489,6 +504,13 @@ class Door(Protocol):
 
     def post_to_actor(self, actor: Run, message: Message) -> tuple[Run, bool]:
         """Insert a message to an actor, and the actor's run if it does not exist yet."""
+        ...
+
+    def unblock(self, id: str, message: Message) -> Accepted:
+        """Insert a message that releases what is blocked, if something is.
+
+        For a run that has failed, a retry inserts its next generation. Raises UnknownWorkflow.
+        """
         ...
 
     def amend_schedule(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import anyio
@@ -10,12 +11,33 @@ import anyio
 from monolite.errors import ActivityTimedOut
 from monolite.host.bridge import Bridge, TrioBridge
 from monolite.host.engine import Engine
-from monolite.host.events import Done, Failed, Returned
+from monolite.host.events import Deferred, Done, Event, Failed
 from monolite.host.flights import Flight
 from monolite.host.processes.executor import Executor
 from monolite.host.supervisor import CANCEL_WAIT_S, Supervisor
 from monolite.testing.clock import VirtualClock
 from monolite.testing.standin import StandIns
+
+
+class Limit:
+    """Until when an attempt must have ended, or said something, in virtual time."""
+
+    def __init__(self, flight: Flight, kind: str, limit_s: float | None, now_us: int) -> None:
+        self.flight = flight
+        self.kind = kind
+        self.limit_s = limit_s
+        self.scope = anyio.CancelScope()
+        self._limit_us = round((limit_s or 0) * 1_000_000)
+        self._beat_s = flight.beat_s
+        self.due_us = now_us + self._limit_us
+
+    def fall_due(self, now_us: int) -> None:
+        """Stop the attempt, unless it was heard of meanwhile."""
+        if self.kind == "heartbeat" and self.flight.beat_s != self._beat_s:
+            self._beat_s = self.flight.beat_s
+            self.due_us = now_us + self._limit_us
+        else:
+            self.scope.cancel()
 
 
 class VirtualSupervisor(Supervisor):
@@ -24,7 +46,7 @@ class VirtualSupervisor(Supervisor):
     def __init__(
         self,
         bridge: Bridge,
-        report: Callable[[Done | Failed | Returned], None],
+        report: Callable[[Event], None],
         runtime: Any,
         executor: Executor,
         *,
@@ -38,7 +60,7 @@ class VirtualSupervisor(Supervisor):
         self._engine = engine
         self._stand_ins = stand_ins
         self._moved = moved
-        self._limits: dict[int, tuple[int, anyio.CancelScope]] = {}
+        self._limits: list[Limit] = []
         self._aloof: set[int] = set()
 
     def launch(self, flights: list[Flight]) -> None:
@@ -46,33 +68,48 @@ class VirtualSupervisor(Supervisor):
             self._stand_ins.dress(flight, self._engine)
         super().launch(flights)
 
-    async def _attempt(self, flight: Flight) -> Done | Failed:
+    async def _attempt(self, flight: Flight) -> Done | Failed | Deferred:
         try:
             return await super()._attempt(flight)
         finally:
             self._moved()
 
-    async def _run_limited(self, flight: Flight, timeout_s: float) -> Any:
-        due_us = self._clock.now_us() + round(timeout_s * 1_000_000)
-        with anyio.CancelScope() as scope:
-            self._limits[flight.token] = (due_us, scope)
-            try:
-                return await self._run(flight)
-            finally:
-                del self._limits[flight.token]
-        raise ActivityTimedOut("start-to-close", flight.call.name, flight.number, limit_s=timeout_s)
+    async def _limited(self, flight: Flight, act: Awaitable[Any]) -> Any:
+        opts = flight.call.opts
+        with self._limit(flight, "heartbeat", opts.heartbeat_s) as silent:
+            with self._limit(flight, "start-to-close", opts.timeout_s) as slow:
+                return await act
+            raise self._too_late(slow)
+        raise self._too_late(silent)
+
+    @contextlib.contextmanager
+    def _limit(self, flight: Flight, kind: str, limit_s: float | None) -> Generator[Limit]:
+        limit = Limit(flight, kind, limit_s, self._clock.now_us())
+        if limit_s is not None:
+            self._limits.append(limit)
+        try:
+            with limit.scope:
+                yield limit
+        finally:
+            if limit_s is not None:
+                self._limits.remove(limit)
+
+    def _too_late(self, limit: Limit) -> ActivityTimedOut:
+        flight = limit.flight
+        flight.cancelled = True
+        return ActivityTimedOut(limit.kind, flight.name, flight.number, limit_s=limit.limit_s)
 
     @property
     def next_limit_us(self) -> int | None:
-        """When the first of the attempts under way has run for too long."""
-        return min((due_us for due_us, _ in self._limits.values()), default=None)
+        """When the first of the attempts under way has run, or said nothing, for too long."""
+        return min((limit.due_us for limit in self._limits), default=None)
 
     def expire(self) -> None:
         """Cut off the attempts whose time is up."""
         now_us = self._clock.now_us()
-        for due_us, scope in list(self._limits.values()):
-            if due_us <= now_us:
-                scope.cancel()
+        for limit in list(self._limits):
+            if limit.due_us <= now_us:
+                limit.fall_due(now_us)
 
     @property
     def is_busy(self) -> bool:
@@ -90,6 +127,8 @@ class VirtualSupervisor(Supervisor):
         running, self._running = self._running, {}
         for lane in running.values():
             lane.over = True
+            if lane.flight is not None:
+                lane.flight.cancelled = True
             lane.cancel()
         for lane in self._idle:
             if lane.wake is not None:

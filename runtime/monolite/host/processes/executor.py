@@ -11,8 +11,9 @@ from typing import Any
 import anyio
 
 from monolite.core import attempts, failure
+from monolite.core.duration import seconds
 from monolite.core.failure import Failure
-from monolite.errors import MonoliteError
+from monolite.errors import MonoliteError, RetryAfter
 from monolite.host.annex import Annex
 from monolite.host.bridge import Bridge
 from monolite.host.events import Appended, Done, Event, Failed
@@ -152,6 +153,10 @@ def landed(flight: Flight, outcome: Outcome) -> Done | Failed:
         return Failed(flight.token, described, retryable=False)
     try:
         error = as_raised(described, outcome.kinds)
+        if isinstance(error, RetryAfter):
+            delay_us = round(seconds(error.delay, name="RetryAfter.delay") * 1_000_000)
+            told = described if described.cause is None else described.cause
+            return Failed(flight.token, told, retryable=True, delay_us=delay_us)
         retry = attempts.retry_of(flight.call.opts)
         return Failed(flight.token, described, retry.retryable_abroad(outcome.kinds, error))
     except Exception as broken:  # noqa: BLE001 - a user's predicate

@@ -14,8 +14,16 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from monolite.core.admission import Admission, admit, admit_to_queue
-from monolite.core.entry import QUEUED, TERMINATE, Run, RunNo
+from monolite.core.admission import (
+    Admission,
+    admit,
+    admit_to_queue,
+    can_begin_again,
+    receive,
+    unblock,
+)
+from monolite.core.attempts import BLAMES_MAX, blocked_keys
+from monolite.core.entry import QUEUED, TERMINATE, Accepted, Run, RunNo
 from monolite.core.place import Place
 from monolite.core.queue import unknown_queue
 from monolite.core.schedule import Amended, ScheduleRow, changed
@@ -144,10 +152,7 @@ class SqliteDoor(SqliteReader):
 
     def post(self, id: str, message: Message) -> tuple[Run, bool]:
         with self._transaction():
-            run = self.run_by_id(id)
-            if run is None:
-                msg = f"no run has the id {id!r} in {self._path}; spawn it first"
-                raise UnknownWorkflow(msg)
+            run = self._must(id)
             return run, self._post(run, message)
 
     def post_to_actor(self, actor: Run, message: Message) -> tuple[Run, bool]:
@@ -186,6 +191,52 @@ class SqliteDoor(SqliteReader):
                     )
                 )
             return amended
+
+    def unblock(self, id: str, message: Message) -> Accepted:
+        with self._transaction():
+            run = self._must(id)
+            duplicate = self.answer(run, message.message_id or "") is not None
+            if duplicate or (run.ended and not can_begin_again(run, message.kind)):
+                return receive(run, duplicate=duplicate)
+            if run.ended:
+                return self._begin_again(run, message)
+            blocked = blocked_keys(self.attempts(run.no))
+            quarantined = self.blames().get(run.no, 0) >= BLAMES_MAX
+            verdict = unblock(run, message.kind, message.channel, blocked, quarantined=quarantined)
+            if isinstance(verdict, Accepted):
+                return verdict
+            self._insert(msgspec.structs.replace(message, run_no=run.no))
+            return Accepted(accepted=True)
+
+    def _begin_again(self, old: Run, message: Message) -> Accepted:
+        """Queue the next generation of a run that has failed."""
+        run = msgspec.structs.replace(
+            old,
+            generation=old.generation + 1,
+            status=QUEUED,
+            created_us=message.at_us,
+            updated_us=message.at_us,
+            wake_at_us=message.at_us,
+            started_us=None,
+            ended_us=None,
+            value=None,
+            error=None,
+            parent_no=None,
+            parent_id=None,
+            parent_key=None,
+            seed=None,
+        )
+        self._insert_run(run)
+        # Only so that the same message again is known as that.
+        self._insert(msgspec.structs.replace(message, run_no=run.no, n=-1))
+        return Accepted(accepted=True, reason=f"spawned again, as generation {run.generation}")
+
+    def _must(self, id: str) -> Run:
+        run = self.run_by_id(id)
+        if run is None:
+            msg = f"no run has the id {id!r} in {self._path}; spawn it first"
+            raise UnknownWorkflow(msg)
+        return run
 
     def _insert_run(self, run: Run) -> Run:
         row = self._con.execute(self._sql["max_run_no"]).fetchone()

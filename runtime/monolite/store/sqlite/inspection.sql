@@ -19,6 +19,11 @@ SELECT name, CASE value WHEN 'large:' THEN
     ELSE value END
 FROM monolite_views AS own WHERE run_no = ? ORDER BY name
 
+-- quarantined: runs whose own code was executing whenever the process died
+SELECT r.id, b.count, r.waiting_on
+FROM monolite_deaths AS b JOIN monolite_runs AS r ON r.no = b.run_no
+WHERE b.count >= ? AND r.ended_us IS NULL ORDER BY b.run_no
+
 -- undelivered_count: how many messages wait in inboxes
 SELECT count(*) FROM monolite_inbox WHERE n IS NULL
 

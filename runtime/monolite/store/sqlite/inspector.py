@@ -82,6 +82,22 @@ class Inspector(SqliteReader):
         rows = self._con.execute(self._whole["views"], (no,))
         return {str(name): str(value) for name, value in rows}
 
+    def blocked(self, limit: int) -> list[tuple[str, str, int, str | None]]:
+        """Return run id, key, last attempt and failure of the activities that are blocked."""
+        rows = self._con.execute(self._sql["blocked"], (limit,))
+        return [
+            (str(id), str(key), int(str(number)), None if error is None else str(error))
+            for id, key, number, error in rows
+        ]
+
+    def quarantined(self, blames_min: int) -> list[tuple[str, int, str | None]]:
+        """Return id, number of deaths and reason of runs whose own code is quarantined."""
+        rows = self._con.execute(self._whole["quarantined"], (blames_min,))
+        return [
+            (str(id), int(str(count)), None if words is None else str(words))
+            for id, count, words in rows
+        ]
+
     def undelivered_count(self) -> int:
         """Return how many messages wait in inboxes."""
         return int(str(self._one("undelivered_count")[0]))

@@ -10,13 +10,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import socket
+import sys
 import time
 import weakref
+from collections.abc import MutableSequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
@@ -26,6 +30,11 @@ ASKED_MAX = 100
 """How often to try again because somebody asks who owns the file, which takes microseconds."""
 
 ASKED_WAIT_S = 0.001
+
+MARK_AT = 4_096
+"""Where in the lock's file the mark is, behind the words about its owner."""
+
+MARK_BYTES = 8
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -45,12 +54,49 @@ def this_process(now_us: int) -> Owner:
     return Owner(os.getpid(), socket.gethostname(), since)
 
 
+class Mark:
+    """One number in a file, mapped into memory: setting it costs no more than an assignment.
+
+    The bytes are written first: a map of a hole would find a full disk only when it is used. By a
+    descriptor of its own: a map keeps it, also in a fork, and the lock must not last with it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._views: list[memoryview[Any]] = []
+        self._mapped: mmap.mmap | None = None
+        self.cells: MutableSequence[int] = [0]
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, bytes(MARK_BYTES), MARK_AT)
+                self._mapped = mmap.mmap(fd, MARK_AT + MARK_BYTES)
+            finally:
+                os.close(fd)
+        except (OSError, ValueError):
+            return  # the number is set in vain then: nobody is blamed
+        whole = memoryview(self._mapped)
+        part = whole[MARK_AT:]
+        numbers = part.cast("q")
+        self._views = [numbers, part, whole]
+        self.cells = cast("MutableSequence[int]", numbers)
+
+    def close(self) -> None:
+        """Let go of the file; the number must not be set any more."""
+        for view in self._views:
+            view.release()
+        if self._mapped is not None:
+            self._mapped.close()
+
+
 class OwnerLock:
     """The lock on `<file>.lock`, held until `release` or the end of the process."""
 
     def __init__(self, path: Path, owner: Owner, *, takeover: bool) -> None:
         self.path = path.with_name(path.name + ".lock")
+        self.blamed = 0
+        """The run whose code was being executed when the last owner died, or 0."""
         self._fd = self._acquire(owner, path, takeover=takeover)
+        self._mark = Mark(self.path)
         # A fork shares the lock, and would keep it when we are killed.
         os.register_at_fork(after_in_child=partial(_abandon, weakref.ref(self)))
 
@@ -76,6 +122,7 @@ class OwnerLock:
             if _same_file(fd, self.path):
                 # Without it, as on a full disk, the lock holds as well; it only has no name.
                 with contextlib.suppress(OSError):
+                    self.blamed = _read_mark(fd)
                     os.ftruncate(fd, 0)
                     os.pwrite(fd, msgspec.json.encode(owner), 0)
                 return fd
@@ -106,14 +153,24 @@ class OwnerLock:
             os.close(self._fd)
             self._fd = -1
 
+    @property
+    def mark(self) -> MutableSequence[int]:
+        """One number in the lock's file, which survives us: what its next owner may blame."""
+        return self._mark.cells
+
     def release(self) -> None:
         """Give the lock up, removing its file if it is still ours."""
+        self._mark.close()
         if self._fd < 0:
             return
         if _same_file(self._fd, self.path):
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
         self._fd = -1
+
+
+def _read_mark(fd: int) -> int:
+    return int.from_bytes(os.pread(fd, MARK_BYTES, MARK_AT), sys.byteorder)
 
 
 def _is_only_asked_about(fd: int) -> bool:
@@ -159,7 +216,8 @@ def _same_file(fd: int, path: Path) -> bool:
 
 def _decode_owner(fd: int) -> Owner | None:
     try:
-        return msgspec.json.decode(os.pread(fd, 4096, 0), type=Owner)
+        text = os.pread(fd, MARK_AT, 0).rstrip(b"\0")
+        return msgspec.json.decode(text, type=Owner)
     except msgspec.DecodeError:
         return None
 

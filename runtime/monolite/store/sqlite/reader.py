@@ -93,6 +93,10 @@ class SqliteReader:
     def attempts(self, no: RunNo) -> list[Attempt]:
         return [Attempt(*row) for row in self._con.execute(self._sql["attempts"], (no,))]
 
+    def blames(self) -> dict[RunNo, int]:
+        rows = self._con.execute(self._sql["blames"])
+        return {RunNo(int(str(no))): int(str(count)) for no, count in rows}
+
     def undelivered(self, no: RunNo) -> list[Message]:
         found = [self._message(row) for row in self._con.execute(self._sql["undelivered"], (no,))]
         return sorted(found, key=lambda message: message.seq or 0)

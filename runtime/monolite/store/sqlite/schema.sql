@@ -102,16 +102,16 @@ CREATE TABLE monolite_journal (
 
 -- Messages to runs. n is NULL until delivered; seq is the order of the file. An update is
 -- answered in its own row. One with a due_us is delivered no sooner; when its time has come and
--- it must wait all the same, that is cleared. n = -1: superseded or turned away, as `refusal`
--- says. `outside` is 1 until the engine has held a message of another process to the mailbox
--- of its handler.
+-- it must wait all the same, that is cleared. n = -1: it has no place in the journal; superseded
+-- or turned away, as `refusal` says; or a pause, a resume, a decision on what is blocked. `outside`
+-- is 1 until the engine has held a message of another process to the mailbox of its handler.
 CREATE TABLE monolite_inbox (
     seq         INTEGER PRIMARY KEY,
     run_no      INTEGER NOT NULL,
     n           INTEGER,
     at_us       INTEGER NOT NULL,
     kind        TEXT    NOT NULL CHECK (kind IN ('signal', 'update', 'cancel', 'terminate', 'pause',
-                    'resume')),
+                    'resume', 'retry', 'skip', 'set_result', 'answer')),
     channel     TEXT    NOT NULL,
     message_id  TEXT,
     value       TEXT    NOT NULL,
@@ -151,18 +151,30 @@ CREATE TABLE monolite_large (
     PRIMARY KEY (run_no, slot)
 ) STRICT;
 
--- Attempts worth a row: failed, interrupted, long, or to run at most once.
+-- Runs that were executing when the process died: how often in a row, having learned n entries.
+-- Counted with the next epoch, before their code runs again.
+CREATE TABLE monolite_deaths (
+    run_no  INTEGER PRIMARY KEY,
+    n       INTEGER NOT NULL,
+    count   INTEGER NOT NULL
+) STRICT;
+
+-- Attempts worth a row: failed, interrupted, long, with heartbeats, or to run at most once.
 CREATE TABLE monolite_attempts (
-    run_no  INTEGER NOT NULL,
-    key     TEXT    NOT NULL,
-    number  INTEGER NOT NULL,
-    state   TEXT    NOT NULL CHECK (state IN ('started', 'interrupted', 'failed',
-                'returned')),
-    at_us   INTEGER NOT NULL,
-    due_us  INTEGER,
-    error   TEXT,
+    run_no   INTEGER NOT NULL,
+    key      TEXT    NOT NULL,
+    number   INTEGER NOT NULL,
+    state    TEXT    NOT NULL CHECK (state IN ('started', 'interrupted', 'failed', 'returned',
+                 'stopped', 'blocked', 'released', 'deferred')),
+    at_us    INTEGER NOT NULL,
+    due_us   INTEGER,
+    error    TEXT,
+    details  TEXT,
     PRIMARY KEY (run_no, key, number)
 ) STRICT, WITHOUT ROWID;
+
+-- What waits for somebody's decision.
+CREATE INDEX monolite_attempts_blocked ON monolite_attempts (run_no) WHERE state = 'blocked';
 
 -- The latest value of each view.
 CREATE TABLE monolite_views (

@@ -87,10 +87,10 @@ INSERT INTO monolite_views (run_no, name, value) VALUES (?, ?, ?)
 ON CONFLICT (run_no, name) DO UPDATE SET value = excluded.value
 
 -- put_attempt: the newest state of an attempt
-INSERT INTO monolite_attempts (run_no, key, number, state, at_us, due_us, error)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO monolite_attempts (run_no, key, number, state, at_us, due_us, error, details)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_no, key, number) DO UPDATE SET state = excluded.state, due_us = excluded.due_us,
-    error = excluded.error
+    error = excluded.error, details = coalesce(excluded.details, details)
 
 -- put_link: a run waits for the end of another
 INSERT INTO monolite_links (target_no, waiter_no, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
@@ -155,8 +155,13 @@ WHERE run_no = :no AND n >= :from_n
 ORDER BY 1 LIMIT :limit
 
 -- attempts: what is known of a run's attempts
-SELECT run_no, key, number, state, at_us, due_us, error FROM monolite_attempts
+SELECT run_no, key, number, state, at_us, due_us, error, details FROM monolite_attempts
 WHERE run_no = ? ORDER BY key, number
+
+-- blocked: activities that wait for somebody's decision
+SELECT r.id, a.key, a.number, a.error
+FROM monolite_attempts AS a JOIN monolite_runs AS r ON r.no = a.run_no
+WHERE a.state = 'blocked' AND r.ended_us IS NULL ORDER BY a.run_no LIMIT ?
 
 -- undelivered: a run's waiting messages, delayed ones too
 SELECT run_no, kind, channel, value, at_us, message_id, n, seq, due_us, outside FROM monolite_inbox
@@ -211,6 +216,26 @@ FROM monolite_states AS own WHERE run_no = ?
 
 -- blob: a large value
 SELECT value FROM monolite_blobs WHERE hash = ?
+
+-- blame: a run was executing when the process died; in a row, if it has learned nothing since
+INSERT INTO monolite_deaths (run_no, n, count)
+SELECT no, learned, 1
+FROM (SELECT no, (SELECT count(*) FROM monolite_journal WHERE run_no = :no)
+               + (SELECT count(*) FROM monolite_inbox WHERE run_no = :no AND n >= 0) AS learned
+      FROM monolite_runs WHERE no = :no AND ended_us IS NULL)
+WHERE true
+ON CONFLICT (run_no) DO UPDATE SET n = excluded.n,
+    count = CASE WHEN n = excluded.n THEN count + 1 ELSE 1 END
+
+-- forget_blames: runs that ended have nothing to answer for
+DELETE FROM monolite_deaths
+WHERE EXISTS (SELECT 1 FROM monolite_runs WHERE no = run_no AND ended_us IS NOT NULL)
+
+-- pardon: a run's code may be executed again
+DELETE FROM monolite_deaths WHERE run_no = ?
+
+-- blames: how often each run was executing when the process died, in a row
+SELECT run_no, count FROM monolite_deaths
 
 -- patches: the marks of a run's `patched`
 SELECT key FROM monolite_journal WHERE run_no = ? AND kind = 'patch'

@@ -47,6 +47,8 @@ class SqliteStore(SqliteReader):
         self.epoch = epoch
         self.file_id = file_id
         self._lock = lock
+        self.executing = lock.mark
+        self.blamed = lock.blamed
         self._log_pages = 0
         self._marked = False
         self._data_version = con.pragma("data_version")
@@ -245,6 +247,8 @@ class SqliteStore(SqliteReader):
         """Write the rest: what runs wait for, and their ends."""
         many: Callable[[str, Any], Any] = self._con.executemany
         sql = self._sql
+        if writes.pardoned:
+            many(sql["pardon"], [(no,) for no in writes.pardoned])
         if writes.attempts:
             many(sql["put_attempt"], map(msgspec.structs.astuple, writes.attempts))
         if writes.links:
@@ -420,7 +424,10 @@ def _ask_again() -> Callable[[int], bool]:
 def _prepare(
     con: apsw.Connection, path: Path, owner: Owner, lock: OwnerLock, now_us: int
 ) -> tuple[int, str]:
-    """Create the schema if the file is new, check it if not, and take the next epoch."""
+    """Create the schema if the file is new, check it if not, and take the next epoch.
+
+    The run that was executing when the last owner died is blamed in the same commit.
+    """
     sql = statements()
     with connection.translated(path):
         con.execute("BEGIN IMMEDIATE")
@@ -430,6 +437,9 @@ def _prepare(
             make_schema(con, now_us)
             connection.check_format(con, path, sql)
             (epoch,) = con.execute(sql["take_over"], (str(owner),)).fetchone() or (0,)
+            con.execute(sql["forget_blames"])
+            if lock.blamed:
+                con.execute(sql["blame"], {"no": lock.blamed})
             file_row = con.execute(sql["file"]).fetchone()
             assert file_row is not None
             con.execute("COMMIT")
